@@ -125,18 +125,18 @@ def _touches(noun: str, of: Entity, name: str, ids: frozenset[int], entities: En
 
 def _weights(offers: set[int] | None, filters: dict[str, frozenset[int]], entities: Entities) -> list[Subject]:
     """Each offer in each campaign: weights are of the two together."""
-    found = []
+    subjects = []
     for campaign_id, offer_id, _ in entities.weights:
         campaign, offer = entities.by_noun["campaign"][campaign_id], entities.by_noun["offer"].get(offer_id)
         if offer is None or (offers is not None and offer_id not in offers):
             continue
         ids = {"campaign": campaign_id, "offer": offer_id, "source": campaign.source_id}
         if all(ids[name] in kept for name, kept in filters.items()):
-            found.append(Subject(
+            subjects.append(Subject(
                 key=(campaign_id, offer_id), ref=f"weight:{campaign_id}:{offer_id}", noun="weight", code=offer.code,
                 label=f"{offer.name} in {campaign.name}",
             ))  # fmt: skip
-    return found
+    return subjects
 
 
 def new_weight(action: Action, weight: int) -> int:

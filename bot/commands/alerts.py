@@ -179,9 +179,9 @@ async def mute_alerts(ctx: Context, new: Mute) -> Page[Alert]:
     """Snooze every alert for a while."""
     until = _end(ctx, new.for_)
     rows = (await ctx.tx.execute(alert_states.of_team(ctx.team_id).order_by(table.c.id))).all()
-    mine = [row for row in rows if of_own_campaigns(ctx.actor, row.campaigns)]
-    before = [alert_states.shown(row) for row in mine]
-    after = [await _snooze(ctx, str(row.id), until) for row in mine]
+    visible = [row for row in rows if of_own_campaigns(ctx.actor, row.campaigns)]
+    before = [alert_states.shown(row) for row in visible]
+    after = [await _snooze(ctx, str(row.id), until) for row in visible]
     ctx.notes = {"entity": "alert", "before": before, "after": after}
     return Page(after)
 

@@ -318,15 +318,15 @@ async def _last_taken_back(ctx: Context) -> Inverted:
     taken = {
         number for entry in recent if entry.command == "undo" and entry.after for number in entry.after["audit_ids"]
     }
-    mine = [entry for entry in recent if entry.actor == ctx.actor.name and entry.id not in taken]
+    entries = [entry for entry in recent if entry.actor == ctx.actor.name and entry.id not in taken]
     lasting = [
         entry.command
-        for entry in mine
+        for entry in entries
         if entry.command not in _NO_CHANGES and (entry.command in _MADE or inverse(entry) is None)
     ]
     refusals: list[CasinoFluxError] = []
     left: list[str] = []
-    for entry in mine:
+    for entry in entries:
         inverted = inverses(entry)
         if not inverted or entry.command in _MADE or not may(COMMANDS[inverted[0][0]], ctx.actor):
             continue

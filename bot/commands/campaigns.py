@@ -414,8 +414,8 @@ async def _made(ctx: Context, campaign_id: int) -> Campaign:
     """A new campaign; it is one of its maker's own, if those are limited."""
     campaign = await _noted(ctx, campaign_id)
     if ctx.actor.campaigns is not None and ctx.actor.member_id:
-        mine = [*ctx.actor.campaigns, campaign.code]
-        await ctx.tx.execute(update(members).where(members.c.id == ctx.actor.member_id).values(campaigns=mine))
+        allowed = [*ctx.actor.campaigns, campaign.code]
+        await ctx.tx.execute(update(members).where(members.c.id == ctx.actor.member_id).values(campaigns=allowed))
     return campaign
 
 

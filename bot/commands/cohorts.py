@@ -243,8 +243,8 @@ async def _keep(ctx: Context, new: CohortArguments) -> dict[Dimension, tuple[str
     )  # fmt: skip
     for noun in dimensions:
         if words := getattr(new, noun):
-            found = [await names.find(ctx.tx, _ENTITIES[noun], ctx.team_id, word, field=noun) for word in words]
-            keep[noun] = tuple(str(row.id) for row in found)
+            entities = [await names.find(ctx.tx, _ENTITIES[noun], ctx.team_id, word, field=noun) for word in words]
+            keep[noun] = tuple(str(row.id) for row in entities)
     if new.country:
         keep["country"] = tuple(word.strip().upper() for word in new.country)
     own = own_campaigns(ctx.actor)

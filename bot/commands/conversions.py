@@ -391,13 +391,13 @@ class _Placer:
     async def _account(self, new: NewConversion, link: ClickLink) -> PostbackAccount:
         if new.account:
             return self._placing.book.by_id[(await self._named_account(new.account)).id]
-        mine = [account for account in self._placing.book.by_id.values() if account.team_id == self._ctx.team_id]
+        accounts = [account for account in self._placing.book.by_id.values() if account.team_id == self._ctx.team_id]
         for offer in (link.offer_id, *self._went_on[link.click_id]):
-            for account in mine:
+            for account in accounts:
                 if offer in account.offer_ids:
                     return account
-        if len(mine) == 1:
-            return mine[0]
+        if len(accounts) == 1:
+            return accounts[0]
         raise Refused("account: the click does not tell where it happened: name the account", field="account")
 
     async def _offer(self, new: NewConversion, campaign: Row[Any]) -> Row[Any] | None:

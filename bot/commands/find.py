@@ -158,8 +158,8 @@ async def _alerts(ctx: Context, words: list[str]) -> list[Match]:
     rows = await ctx.tx.execute(
         select(a.id, a.rule, a.campaigns).where(a.team_id == ctx.team_id, a.removed_at.is_(None))
     )
-    mine = [row for row in rows if of_own_campaigns(ctx.actor, row.campaigns)]
-    return search.among("alert", mine, words, _alert)
+    visible = [row for row in rows if of_own_campaigns(ctx.actor, row.campaigns)]
+    return search.among("alert", visible, words, _alert)
 
 
 def _alert(row: Row[Any]) -> tuple[str, str, str]:
@@ -171,18 +171,18 @@ async def _automations(ctx: Context, words: list[str]) -> list[Match]:
     rows = await ctx.tx.execute(
         select(a.id, a.name, a.terms, a.campaigns).where(a.team_id == ctx.team_id, a.removed_at.is_(None))
     )
-    mine = [row for row in rows if of_own_campaigns(ctx.actor, row.campaigns)]
-    return search.among("automation", mine, words, lambda row: (f"automation-{row.id}", row.name, row.terms["rule"]))
+    visible = [row for row in rows if of_own_campaigns(ctx.actor, row.campaigns)]
+    return search.among("automation", visible, words, lambda row: (f"automation-{row.id}", row.name, row.terms["rule"]))
 
 
 async def _views(ctx: Context, words: list[str]) -> list[Match]:
     """Saved reports of what the actor may see; `notes` keeps the lines that show them."""
     rows = await ctx.tx.execute(views.of_team(ctx.team_id))
-    found = {row.code: row for row in rows}
-    matches = search.among("view", found.values(), words, lambda row: (row.code, row.name, row.query))
+    rows_by_code = {row.code: row for row in rows}
+    matches = search.among("view", rows_by_code.values(), words, lambda row: (row.code, row.name, row.query))
     visible = []
     for match in matches:
-        view = views.shown(found[match.code])
+        view = views.shown(rows_by_code[match.code])
         if await is_own_view(ctx, view):
             ctx.notes[f"view {match.code}"] = saved_report(view.query, ctx.today).stats()
             visible.append(msgspec.structs.replace(match, text=view.query))

@@ -86,11 +86,11 @@ def _noun_help(commands: list[CommandHelp]) -> Message:
 async def show_help(ctx: Context, new: HelpQuery) -> Help:
     """List the commands, or explain one."""
     typed = " ".join(word for word in (new.command, new.verb) if word).lower()
-    mine = [command for command in COMMANDS.values() if may(command, ctx.actor)]
+    allowed = [command for command in COMMANDS.values() if may(command, ctx.actor)]
     if not typed:
-        return Help([describe(command) for command in sorted(mine, key=lambda command: command.name)])
+        return Help([describe(command) for command in sorted(allowed, key=lambda command: command.name)])
     matches = [command for command in COMMANDS.values() if command.name == typed] or [
-        command for command in mine if command.noun == typed
+        command for command in allowed if command.noun == typed
     ]
     if not matches:
         raise Missing(unknown(typed, typed.split()), field="command")

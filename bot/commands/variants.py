@@ -155,8 +155,8 @@ async def add_variant(ctx: Context, new: NewVariant) -> Experiment:
     order = await chosen_offers(ctx, new.offers) if new.offers else None
     if not (new.theme or texts or order):
         raise Refused("theme: say what is different: theme=…, offers=… or headline=…", field="theme")
-    mine = (await sites.offer_ids(ctx.tx, [row.id]))[row.id]
-    if strangers := set(order or ()) - set(mine):
+    offer_ids = (await sites.offer_ids(ctx.tx, [row.id]))[row.id]
+    if strangers := set(order or ()) - set(offer_ids):
         raise Refused(
             f"offers: {len(strangers)} of them are not on the site: site edit {row.code} offers=…", field="offers"
         )
@@ -233,9 +233,9 @@ async def keep_variant(ctx: Context, new: OneVariant) -> Site:
         values = {"theme": variant.theme or row.theme, "texts": {**row.texts, **variant.texts}}
         await sites.change(ctx.tx, row.id, values)
     if variant.offers:
-        mine = (await sites.offer_ids(ctx.tx, [row.id]))[row.id]
-        ordered = [offer for offer in variant.offers if offer in mine]
-        await sites.set_offers(ctx.tx, row.id, [*ordered, *(offer for offer in mine if offer not in ordered)])
+        offer_ids = (await sites.offer_ids(ctx.tx, [row.id]))[row.id]
+        ordered = [offer for offer in variant.offers if offer in offer_ids]
+        await sites.set_offers(ctx.tx, row.id, [*ordered, *(offer for offer in offer_ids if offer not in ordered)])
     if row.status == sites.PUBLISHED:
         await publish_again(ctx, row.id)
     after = await shown_site(ctx, await names.by_id(ctx.tx, table, row.id))

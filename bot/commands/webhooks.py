@@ -153,8 +153,8 @@ async def _noted(ctx: Context, number: int, before: Webhook | None = None) -> We
 async def list_webhooks(ctx: Context, new: Listing) -> Page[Webhook]:
     """The webhooks, what each is told of, and whether it is."""
     rows, following = await page(ctx.tx, webhooks.of_team(ctx.team_id), table.c.id, limit=new.limit, after=new.after)
-    mine = [row for row in rows if of_own_campaigns(ctx.actor, webhooks.campaigns_of(row))]
-    return Page([webhooks.shown(row, ctx.now) for row in mine], following)
+    visible = [row for row in rows if of_own_campaigns(ctx.actor, webhooks.campaigns_of(row))]
+    return Page([webhooks.shown(row, ctx.now) for row in visible], following)
 
 
 @command("webhook show", role=Role.VIEWER, render=webhook_card, reads=True, positional=("webhook",))
@@ -205,9 +205,9 @@ async def log_webhooks(ctx: Context, new: CallLog) -> Page[Call]:
         rows = [await webhooks.find(ctx.tx, ctx.team_id, new.webhook)]
     else:
         rows = list((await ctx.tx.execute(webhooks.of_team(ctx.team_id))).all())
-    mine = [row.id for row in rows if of_own_campaigns(ctx.actor, webhooks.campaigns_of(row))]
+    webhook_ids = [row.id for row in rows if of_own_campaigns(ctx.actor, webhooks.campaigns_of(row))]
     items = await delivery_log.calls(
-        ctx.tx, ctx.team_id, mine, state=new.state, limit=new.limit + 1, after=cursor(new.after)
+        ctx.tx, ctx.team_id, webhook_ids, state=new.state, limit=new.limit + 1, after=cursor(new.after)
     )
     shown = items[: new.limit]
     return Page(shown, str(shown[-1].id) if len(items) > new.limit else None)

@@ -56,11 +56,11 @@ def guide(ctx: Context, done: frozenset[str]) -> tuple[Block, ...]:
 
 def next_buttons(ctx: Context, ready: list[Step]) -> Block:
     """The steps that can be taken now as buttons, or who can take them."""
-    mine = [step for step in ready if may(COMMANDS[step.command], ctx.actor)]
-    if not mine:
+    allowed = [step for step in ready if may(COMMANDS[step.command], ctx.actor)]
+    if not allowed:
         return Text(f"Your role cannot {ready[0].label.lower()}: ask an owner of the team.")
     return Buttons(tuple(
-        Button(step.label, step.command, style="primary" if step is mine[0] else "normal") for step in mine
+        Button(step.label, step.command, style="primary" if step is allowed[0] else "normal") for step in allowed
     ))  # fmt: skip
 
 

@@ -50,9 +50,9 @@ async def _found(sessions: ChatSessions, actor: Actor, typed: str) -> list[tuple
     async with sessions.database.read() as tx:
         rows = (await tx.execute(query.order_by(c.id.desc()))).all()
     sought = typed.casefold().split()
-    found = [row for row in rows if all(word in f"{row.name} {row.code}".casefold() for word in sought)]
-    found.sort(key=lambda row: not row.name.casefold().startswith(" ".join(sought)))
-    return [(row.code, row.name, row.status) for row in found[:MOST]]
+    matches = [row for row in rows if all(word in f"{row.name} {row.code}".casefold() for word in sought)]
+    matches.sort(key=lambda row: not row.name.casefold().startswith(" ".join(sought)))
+    return [(row.code, row.name, row.status) for row in matches[:MOST]]
 
 
 def _card(code: str, name: str, status: str, message: Message) -> InlineQueryResultArticle:

@@ -70,13 +70,13 @@ async def _findings(visit: Visit, typed: str) -> list[dict[str, str]]:
     if len(typed) < SHORTEST:
         return []
     try:
-        found = (await visit.ask("find", words=typed)).items
+        matches = (await visit.ask("find", words=typed)).items
     except CasinoFluxError:
         return []
     return [
         {"text": finding.command, "label": f"{finding.name}  {KINDS.get(finding.kind, finding.kind)}",
          "page": page_of(finding)}
-        for finding in found[:MOST]
+        for finding in matches[:MOST]
     ]  # fmt: skip
 
 

@@ -119,12 +119,12 @@ async def begin(tx: AsyncConnection, campaign: Row[Any], now: datetime, *, click
     `clicks` are those an offer has had in the campaign: one with few is new. The comparison with the holdout begins
     again where its share or the weights set by hand have changed.
     """
-    mine = (await members(tx, [campaign.id]))[campaign.id]
+    offer_ids = (await members(tx, [campaign.id]))[campaign.id]
     before = current(campaign.distributed)
     segments = {"", *before} if campaign.distribute_by else {""}
     weights = {
-        segment: _beginning(mine, before.get(segment, {}), limits_of(campaign), clicks)
-        for segment in (segments if mine else ())
+        segment: _beginning(offer_ids, before.get(segment, {}), limits_of(campaign), clicks)
+        for segment in (segments if offer_ids else ())
     }
     s = distribution_steps.c
     await tx.execute(

@@ -69,13 +69,13 @@ async def arms(tx: AsyncConnection, site_id: int, *, goal: str) -> list[Arm]:
     variants = await running(tx, site_id)
     since = max((variant.since for variant in variants if variant.since), default=None)
     v = site_views.c
-    mine = [v.site_id == site_id, *([v.at >= since] if since else [])]
+    conditions = [v.site_id == site_id, *([v.at >= since] if since else [])]
     clicked_through = case((v.clicked != literal([], type_=Json()), 1), else_=0)
     views = (
         select(
             v.variant, v.day, v.visitor, func.max(v.click_id).label("click_id"), func.max(clicked_through).label("went")
         )
-        .where(*mine)
+        .where(*conditions)
         .group_by(v.variant, v.day, v.visitor)
     )
     view_rows = list(await tx.execute(views))

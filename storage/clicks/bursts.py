@@ -78,8 +78,8 @@ class BurstCounter:
     def _learn(self, totals: Iterable[Sequence[int | bytes]]) -> None:
         for address, began, total in totals:
             assert isinstance(address, bytes) and isinstance(began, int) and isinstance(total, int)  # noqa: S101, PT018
-            mine = (self._young.get(address, 0) or self._old.get(address, 0)) & _COUNT
-            self._elsewhere[address] = began << _BITS | max(0, total - mine)
+            count = (self._young.get(address, 0) or self._old.get(address, 0)) & _COUNT
+            self._elsewhere[address] = began << _BITS | max(0, total - count)
 
 
 _EXCHANGE = f"""

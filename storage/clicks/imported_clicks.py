@@ -70,11 +70,11 @@ def _link(team_id: int, number: int, click: ImportedClick, zone: ZoneInfo) -> di
 async def find(tx: AsyncConnection, words: Iterable[tuple[int, str]]) -> dict[tuple[int, str], int]:
     """Ids in click_links by team and click id, of those that are known; the words in any letter case."""
     pairs = {(team_id, folded(word)) for team_id, word in words}
-    found: dict[tuple[int, str], int] = {}
+    click_ids: dict[tuple[int, str], int] = {}
     for some in batched(sorted(pairs), _CHUNK):
         rows = await _BY_CLICK.rows(tx, {team_id for team_id, _ in some}, {word for _, word in some})
-        found |= {(team_id, word): number for team_id, word, number in rows if (team_id, word) in pairs}
-    return found
+        click_ids |= {(team_id, word): number for team_id, word, number in rows if (team_id, word) in pairs}
+    return click_ids
 
 
 def batched(rows: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:

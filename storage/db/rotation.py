@@ -33,8 +33,8 @@ async def rotate(tx: AsyncConnection, box: Box) -> Rotated:
             values = {column.name: _again(row._mapping[column.name], box, rotated, place) for column in columns}
             changed = {name: value for name, value in values.items() if value != row._mapping[name]}
             if changed:
-                mine = [key == row._mapping[key.name] for key in keys]
-                await tx.execute(update(table).where(*mine).values(**changed))
+                conditions = [key == row._mapping[key.name] for key in keys]
+                await tx.execute(update(table).where(*conditions).values(**changed))
     return rotated
 
 

@@ -180,10 +180,12 @@ class Importer:
 
     async def _delete_days(self, *where: Any) -> None:
         d = imported_days.c
-        mine = (d.team_id == self._row.team_id, d.system == self._row.system, d.host == self._row.host, *where)
+        conditions = (d.team_id == self._row.team_id, d.system == self._row.system, d.host == self._row.host, *where)
         async with self._database.read() as tx:
-            of_days = list((await tx.execute(select(d.day).where(*mine).distinct())).scalars())
-        await self._write_all(partial(_run, delete(imported_days).where(*mine, d.day == day), None) for day in of_days)
+            of_days = list((await tx.execute(select(d.day).where(*conditions).distinct())).scalars())
+        await self._write_all(
+            partial(_run, delete(imported_days).where(*conditions, d.day == day), None) for day in of_days
+        )
 
     def _summed(self, part: Days, ids: Mapping[str, int]) -> list[dict[str, Any]]:
         rows: dict[tuple[Any, ...], dict[str, Any]] = {}

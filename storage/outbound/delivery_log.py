@@ -128,10 +128,10 @@ async def resend(
 
     `campaigns`: ids of the only ones it may be about.
     """
-    mine = [outbound.c.team_id == team_id, outbound.c.webhook_id.is_(None)]
-    mine.append(outbound.c.id == number if number is not None else outbound.c.state == "dead")
-    mine += [] if campaigns is None else [_about(campaigns)]
-    again = update(outbound).where(*mine).values(state="queued", next_at=now, attempts=0, claimed_until=None)
+    conditions = [outbound.c.team_id == team_id, outbound.c.webhook_id.is_(None)]
+    conditions.append(outbound.c.id == number if number is not None else outbound.c.state == "dead")
+    conditions += [] if campaigns is None else [_about(campaigns)]
+    again = update(outbound).where(*conditions).values(state="queued", next_at=now, attempts=0, claimed_until=None)
     done = (await tx.execute(again)).rowcount
     if number is not None and not done:
         raise Missing(f"no outgoing postback {number}: 'postback sent' lists them", field="id")

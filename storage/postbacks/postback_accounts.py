@@ -43,14 +43,14 @@ class AccountDirectory(msgspec.Struct, frozen=True, kw_only=True):
 
 async def load(tx: AsyncConnection, words: Words) -> AccountDirectory:
     """Every account as it is set up now."""
-    mine: dict[int, set[int]] = {}
+    offers_of: dict[int, set[int]] = {}
     capped: dict[int, str] = {}
     for offer in await tx.execute(select(offers.c.id, offers.c.account_id, offers.c.cap, offers.c.cap_event)):
-        mine.setdefault(offer.account_id, set()).add(offer.id)
+        offers_of.setdefault(offer.account_id, set()).add(offer.id)
         if offer.cap is not None and offer.cap_event in {"registration", "first_deposit"}:
             capped[offer.id] = offer.cap_event
     all_accounts = [
-        read_account(row, words, frozenset(mine.get(row.id, ()))) for row in await tx.execute(select(accounts))
+        read_account(row, words, frozenset(offers_of.get(row.id, ()))) for row in await tx.execute(select(accounts))
     ]
     return AccountDirectory(
         by_key={account.key: account for account in all_accounts},

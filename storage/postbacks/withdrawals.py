@@ -40,14 +40,14 @@ async def withdraw(tx: AsyncConnection, rows: Sequence[Row[Any]], processor: Con
 
 async def _tied(tx: AsyncConnection, rows: Sequence[Row[Any]], processor: ConversionProcessor) -> Sequence[Row[Any]]:
     """The other stored requests that were looked at together with these."""
-    mine: dict[int, list[Request]] = {}
+    requests_of: dict[int, list[Request]] = {}
     for row in rows:
         entry = Entry(
             postback_request=as_stored(row, processor.book.by_id[row.account_id]), click_id=row.click_id, number=row.id
         )
-        mine.setdefault(row.account_id, []).append(as_request(entry))
+        requests_of.setdefault(row.account_id, []).append(as_request(entry))
     known_requests = await neighbours(
-        tx, mine, {account: processor.book.by_id[account].account_rules for account in mine}
+        tx, requests_of, {account: processor.book.by_id[account].account_rules for account in requests_of}
     )
     numbers = [request.id for requests in known_requests.values() for request in requests]
     return (await tx.execute(select(postbacks).where(postbacks.c.id.in_(numbers)).order_by(postbacks.c.id))).all()

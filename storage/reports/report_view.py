@@ -150,8 +150,8 @@ def _keep(
             tests.append(_among(attrgetter(f"{plain}_id"), ids))
     for derived in ("casino", "account"):
         if (ids := _ids(getattr(query, f"{derived}s"), names[derived])) is not None:
-            mine = {entity.id for entity in of.values() if getattr(entity, f"{derived}_id") in ids}
-            tests.append(_among(attrgetter("offer_id"), mine))
+            entity_ids = {entity.id for entity in of.values() if getattr(entity, f"{derived}_id") in ids}
+            tests.append(_among(attrgetter("offer_id"), entity_ids))
     if query.groups is not None:
         tests.append(_in_group(query.groups, sorting))
     if query.tags is not None:

@@ -77,16 +77,16 @@ async def standing_between(
 ) -> list[Cost]:
     """What stands of an origin on those campaigns and days, without zeros."""
     s = spend.c
-    stands: dict[tuple[int, date], Cost] = {}
+    costs: dict[tuple[int, date], Cost] = {}
     for start in range(0, len(campaign_ids), _CHUNK):
         query = select(s.campaign_id, s.day, s.amount, s.currency).where(
             s.campaign_id.in_(campaign_ids[start : start + _CHUNK]), s.day.between(first, last), s.origin == origin
         )
         for row in await tx.execute(query.order_by(s.id)):
-            stands[row.campaign_id, row.day] = Cost(
+            costs[row.campaign_id, row.day] = Cost(
                 campaign_id=row.campaign_id, day=row.day, amount=row.amount, currency=row.currency, origin=origin
             )
-    return [cost for cost in stands.values() if cost.amount]
+    return [cost for cost in costs.values() if cost.amount]
 
 
 async def standing(tx: AsyncConnection, cost: Cost) -> tuple[int, str] | None:

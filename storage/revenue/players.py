@@ -190,10 +190,10 @@ class _Changes:
 
 async def _days_of(tx: AsyncConnection, ids: Sequence[int]) -> dict[int, dict[date, Values]]:
     d = player_days.c
-    found: dict[int, dict[date, Values]] = {}
+    days: dict[int, dict[date, Values]] = {}
     for row in await tx.execute(select(player_days).where(d.player_id.in_(ids))):
-        found.setdefault(row.player_id, {})[row.day] = {name: getattr(row, name) for name in PLAYER_MEASURES}
-    return found
+        days.setdefault(row.player_id, {})[row.day] = {name: getattr(row, name) for name in PLAYER_MEASURES}
+    return days
 
 
 def _figures(report: PlayerReport, told: Sequence[PlayerRow], had: Mapping[date, Values]) -> dict[date, Values] | None:

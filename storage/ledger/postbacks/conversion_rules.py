@@ -130,9 +130,9 @@ def _groups(bundles: list[_Bundle]) -> list[list[_Bundle]]:
     named = sorted((b for b in bundles if b.players), key=lambda b: b.order)
     groups: list[list[_Bundle]] = []
     for bundle in named:
-        mine = [group for group in groups if any(b.players & bundle.players for b in group)]
-        merged = [b for group in mine for b in group] + [bundle]
-        groups = [group for group in groups if group not in mine] + [merged]
+        same_player = [group for group in groups if any(b.players & bundle.players for b in group)]
+        merged = [b for group in same_player for b in group] + [bundle]
+        groups = [group for group in groups if group not in same_player] + [merged]
     by_click: dict[int, list[_Bundle]] = {}
     for bundle in sorted((b for b in bundles if not b.players), key=lambda b: b.order):
         click = min(bundle.clicks, default=0)
@@ -251,9 +251,9 @@ def _corrected(derived: Derived, requests: list[Request], corrections: list[Requ
     """What a person put right stands over what the requests say; the last correction counts."""
     if not corrections:
         return derived
-    mine = {r.conversion_id for r in requests if r.id in derived.requests}
+    conversion_ids = {r.conversion_id for r in requests if r.id in derived.requests}
     for correction in corrections:
-        if correction.corrects in mine:
+        if correction.corrects in conversion_ids:
             derived = msgspec.structs.replace(
                 derived,
                 status=correction.status,

@@ -79,13 +79,13 @@ def _another(request: Request, other: Request) -> bool:
 
 
 def _compared(request: Request, before: Sequence[Derived], after: Sequence[Derived]) -> Judgement:
-    mine = [d for d in after if request.id in d.requests]
-    if not mine:
+    with_request = [d for d in after if request.id in d.requests]
+    if not with_request:
         if any(request.id in d.repeats for d in after):
             reason = f"the player's {request.event} is known already"
             return Judgement(request=request, outcome=Outcome.DUPLICATE, reason=reason)
         return Judgement(request=request, outcome=Outcome.UNMATCHED, reason="waits for the transaction it reverses")
-    pairs = [(d, p) for d in mine for p in before if set(p.requests) & set(d.requests)]
+    pairs = [(d, p) for d in with_request for p in before if set(p.requests) & set(d.requests)]
     if not pairs:
         return Judgement(request=request, outcome=Outcome.ACCEPTED)
     changed = any(_says(d) != _says(p) and not _renamed(request, p) for d, p in pairs)
