@@ -24,21 +24,36 @@ PLATFORMS: dict[str, str] = {
     "everflow": "Everflow",
     "affise": "Affise",
     "tune": "TUNE",
+    "netrefer": "NetRefer",
+    "trackbox": "TrackBox",
     "csv_upload": "CSV upload",
     "postback_only": "Postbacks only",
 }
+#: Platforms that are a preset of `csv_upload`; connectors.platforms.csv_upload.TITLES says what they are called.
+PRESETS = ("ego", "mexos", "partnermatrix", "raventrack", "quintessence")
+
+
+def preset_name(word: str) -> str:
+    """The preset of `csv_upload` that people mean by a platform's name; empty for a platform of its own."""
+    letters = _letters(word)
+    return letters if letters in PRESETS else ""
 
 
 def platform_name(word: str) -> str:
     """The module name for a platform as people write it. Raises Missing with the nearest."""
-    letters = "".join(letter for letter in word.lower() if letter.isalnum())
-    names = {name.replace("_", ""): name for name in PLATFORMS}
+    letters = _letters(word)
+    names = dict.fromkeys(PRESETS, "csv_upload") | {name.replace("_", ""): name for name in PLATFORMS}
     names |= {title.lower().replace(" ", ""): name for name, title in PLATFORMS.items()}
     if letters in names:
         return names[letters]
     near = difflib.get_close_matches(letters, names, n=1, cutoff=0.5)
-    hint = f"did you mean {names[near[0]]!r}?" if near else f"there is {', '.join(PLATFORMS)}"
+    meant = near[0] if near and near[0] in PRESETS else names[near[0]] if near else ""
+    hint = f"did you mean {meant!r}?" if meant else f"there is {', '.join((*PLATFORMS, *PRESETS))}"
     raise Missing(f"no platform {word!r}: {hint}", field="platform")
+
+
+def _letters(word: str) -> str:
+    return "".join(letter for letter in word.lower() if letter.isalnum())
 
 
 @cache

@@ -12,7 +12,7 @@ from bot.core.context import Context, Sample
 from bot.core.listing import Page
 from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.core.permissions import Scope, visible
-from bot.forms.account_forms import PLATFORMS, Checked, check_edit, check_new, same_login
+from bot.forms.account_forms import PLATFORMS, PRESETS, Checked, check_edit, check_new, same_login
 from bot.forms.archiving import opposite, refuse_archived
 from bot.forms.bulk_change import MOST, BulkChange, edit_each, edit_question, render_change
 from bot.forms.entity_list import SortedList, list_message, listed, of_team
@@ -34,17 +34,19 @@ class Credentials(Sorting):
 
     token: Annotated[str | None, secret("affilka: statistic token")] = None
     key: Annotated[str | None, secret("income_access: report key")] = None
-    client_id: Annotated[str | None, Meta(description="myaffiliates: client identifier")] = None
-    client_secret: Annotated[str | None, secret("myaffiliates: client secret")] = None
-    affiliate_id: Annotated[str | None, Meta(description="cellxpert: affiliate id")] = None
+    client_id: Annotated[str | None, Meta(description="myaffiliates, netrefer: client identifier")] = None
+    client_secret: Annotated[str | None, secret("myaffiliates, netrefer: client secret")] = None
+    username: Annotated[str | None, Meta(description="netrefer, trackbox: user name of the API")] = None
+    password: Annotated[str | None, secret("netrefer, trackbox: password of the API")] = None
+    affiliate_id: Annotated[str | None, Meta(description="cellxpert, netrefer: affiliate id")] = None
     network_id: Annotated[str | None, Meta(description="tune: network id")] = None
-    api_key: Annotated[str | None, secret("cellxpert, tune, smartico, alanbase, scaleo, everflow, affise: API key")] = (
-        None
-    )
+    api_key: Annotated[
+        str | None, secret("cellxpert, tune, smartico, alanbase, scaleo, everflow, affise, trackbox: API key")
+    ] = None
 
 
 class NewAccount(Credentials, kw_only=True):
-    platform: Annotated[str, choices("the affiliate platform", *PLATFORMS)]
+    platform: Annotated[str, choices("the affiliate platform", *PLATFORMS, *PRESETS)]
     name: Annotated[str | None, Meta(description="default: the platform's")] = None
     base_url: Annotated[str | None, Meta(description="the programme's own address, https://…")] = None
     report_url: Annotated[str | None, secret("a report URL copied from the panel; only its dates are replaced")] = None
@@ -322,7 +324,7 @@ async def _probed(ctx: Context, checked: Checked) -> Sample:
     try:
         return await ctx.ports.probe(checked.platform, msgspec.structs.asdict(checked.login))
     except (ConnectorError, Refused) as error:
-        field = error.field if isinstance(error, Refused) else checked.login_field
+        field = error.field if isinstance(error, Refused) else error.field or checked.login_field
         raise Refused(f"nothing was saved: {error} (test=false saves it all the same)", field=field) from None
 
 

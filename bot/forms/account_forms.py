@@ -16,14 +16,18 @@ from storage.ledger.addresses import web_address
 from storage.ledger.credentials import plain_credential
 from storage.ledger.errors import Refused
 
-CREDENTIALS = ("token", "key", "client_id", "client_secret", "affiliate_id", "network_id", "api_key")
+CREDENTIALS = (
+    "token", "key", "client_id", "client_secret", "affiliate_id", "network_id", "username", "password", "api_key",
+)  # fmt: skip
 _COMMON_OPTIONS = ("columns", "requests_per_second", "tag_from", "click_id_from", "postback", "player_ids")
 MAX_HISTORY = 1100
 #: What forms offer; connectors.registry is the source, and a test holds the two together.
 PLATFORMS = (
     "affilka", "referon", "myaffiliates", "income_access", "smartico", "cellxpert", "alanbase", "scaleo", "everflow",
-    "affise", "tune", "csv_upload", "postback_only",
+    "affise", "tune", "netrefer", "trackbox", "csv_upload", "postback_only",
 )  # fmt: skip
+#: Platforms that are a preset of csv_upload.
+PRESETS = ("ego", "mexos", "partnermatrix", "raventrack", "quintessence")
 
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +62,8 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
 def check_new(ctx: Context, new: Any) -> Checked:
     """A new account's fields. Raises Refused or MissingFields at the field."""
     about = ctx.ports.platform_options(new.platform)
-    options = _options(about, {}, new.options, new.tag_from, new.click_id_from)
+    of_preset = {"preset": about["preset"]} if about["preset"] else {}
+    options = _options(about, of_preset, new.options, new.tag_from, new.click_id_from)
     login = Login(
         timezone=_zone(new.timezone),
         currency=currency_code(new.currency, ctx.deployment.currency),

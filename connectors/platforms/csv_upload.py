@@ -1,6 +1,8 @@
-"""Figures uploaded as CSV, for platforms without an API: presets for NetRefer, EGO, Mexos, or a mapping of one's own.
+"""Figures uploaded as CSV, for platforms without an API: a preset of one that is known, or a mapping of one's own.
 
 The file's own days are its window: what it does not say of them any more is withdrawn, like in any report.
+Header words of NetRefer, EGO and Mexos were seen in working clients. PartnerMatrix, RavenTrack and Quintessence publish
+no export: their presets know the words that programmes use, and the account's `columns` says others.
 """
 
 from collections.abc import Mapping
@@ -17,6 +19,30 @@ from connectors.sheet import Sheet
 from storage.ledger.errors import ConnectorError, Refused
 from storage.ledger.facts import Report
 from storage.ledger.tables import Table, plain_name
+
+#: Header words that programmes use. `Deposits` alone is a count in some and money in others: it is taken as neither.
+_IN_USE = Columns(
+    day=("Date", "Day", "Activity Date", "Report Date"),
+    tag=("Tracking Code", "Tracker", "Campaign", "Marketing Source", "Traffic Source", "Site", "Brand"),
+    currency=("Currency",),
+    measures={
+        "visits": ("Clicks", "Visits", "Hits", "Unique Clicks", "Unique Visits"),
+        "registrations": ("Registrations", "Signups", "Sign Ups", "New Registrations", "NRC"),
+        "first_deposits": ("FTD", "FTDs", "First Time Deposits", "First Time Depositors", "First Deposits", "NDC"),
+        "qualified": ("Qualified Players", "QFTD", "CPA Qualified", "CPA Count"),
+        "deposits": ("Deposit Count", "Deposits Count", "Number of Deposits"),
+        "deposit_amount": ("Deposit Amount", "Deposits Amount", "Total Deposits", "Deposit Value"),
+        "ngr": ("NGR", "Net Gaming Revenue", "Net Revenue"),
+        "commission_cpa": ("CPA Commission", "CPA Earnings", "CPA"),
+        "commission_revshare": ("Revenue Share Commission", "RevShare Commission", "Revenue Share", "RevShare"),
+        "commission": ("Total Commission", "Commission", "Total Earnings", "Earnings"),
+    },
+)
+#: Presets that are platforms to people, by the name they may give as `platform`, and what they are called.
+TITLES = {
+    "ego": "EGO", "mexos": "Mexos", "partnermatrix": "PartnerMatrix", "raventrack": "RavenTrack",
+    "quintessence": "Quintessence",
+}  # fmt: skip
 
 PRESETS: dict[str, Columns] = {
     "netrefer": Columns(
@@ -43,6 +69,9 @@ PRESETS: dict[str, Columns] = {
             "ngr": ("Net Gaming After Deduction",), "commission": ("Commission",),
         },
     ),
+    "partnermatrix": _IN_USE,
+    "raventrack": msgspec.structs.replace(_IN_USE, sub=("s1",)),
+    "quintessence": msgspec.structs.replace(_IN_USE, sub=("anid",)),
     "custom": Columns(
         day=("day", "date"), tag=("tag", "campaign"), currency=("currency",), measures={
             name: (name, name.replace("_", " ")) for name in Columns.measure_names()
@@ -98,7 +127,10 @@ class CsvUpload(Platform):
             raise Refused(f"options: day_order is dmy or mdy, not {order!r}", field="options")
         tag, sub = self.tag_column(connection), self.sub_column(connection)
         return msgspec.structs.replace(
-            preset, day_order=order, tag=(tag,) if tag else preset.tag, sub=(sub,) if sub else ("sub", "click_id")
+            preset,
+            day_order=order,
+            tag=(tag,) if tag else preset.tag,
+            sub=(sub,) if sub else (*preset.sub, "sub", "click_id"),
         )
 
     def _opened(self, raw: bytes, connection: Connection, window: Window) -> tuple[Sheet, Table]:

@@ -1,6 +1,8 @@
 """TUNE / HasOffers: `Affiliate_Report.getStats` (developers.tune.com). Errors come with status 200.
 
-Our click id comes back in affiliate_info1. Rows are keyed objects or a list; statistics of the last 25 months.
+Our click id comes back in affiliate_info1. What is built like HasOffers is asked at its own `base_url` and `path`, and
+columns of its own that `columns` names (`Stat.ftd`) are asked for too. Rows are keyed objects or a list; statistics of
+the last 25 months.
 """
 
 from collections.abc import Mapping
@@ -14,7 +16,7 @@ from connectors.http import Http
 from connectors.pages import bundle, unbundle
 from connectors.platforms.networks import SETTING, with_conversions
 from connectors.platforms.windows import ask_pages
-from connectors.reading import ask, flat, json_of, snippet, sound
+from connectors.reading import ask, flat, json_of, own_columns, snippet, sound
 from connectors.sheet import Sheet
 from connectors.urls import joined
 from storage.ledger.errors import ConnectorError
@@ -38,7 +40,10 @@ class Tune(Platform):
     tag_from = ("offer_id", "source", "*")
     click_id_from = (*(f"affiliate_info{n}" for n in range(1, 6)), "source")
     pace = 3.0
-    settings: ClassVar[Mapping[str, str]] = SETTING
+    settings: ClassVar[Mapping[str, str]] = SETTING | {
+        "path": "path of the API at a `base_url`, /Apiv3/json by default",
+        "columns": "measure -> the report's column for it, such as Stat.ftd or Goal.name, which is asked for",
+    }
     words = PostbackWords(
         parameters={"affiliate_info1": "click_id", "aff_sub": "click_id", "transaction_id": "txn_id"},
         macros={"click_id": "{aff_sub}", "txn_id": "{transaction_id}", "amount": "{payout}"},
@@ -53,11 +58,13 @@ class Tune(Platform):
 
     async def _ask(self, http: Http, connection: Connection, window: Window, number: int) -> bytes:
         groups = list(dict.fromkeys(("date", self.tag_column(connection), self.sub_column(connection))))
-        fields = [*groups, "clicks", "conversions", "payout", "currency"]
+        plain = [*groups, "clicks", "conversions", "payout", "currency"]
+        fields = [*(f"Stat.{name}" for name in plain if name), "Offer.name"]
+        fields += [name for name in own_columns(connection) if "." in name and name not in fields]
         params = [
             ("api_key", connection.credentials.get("api_key", "")),
             ("Target", "Affiliate_Report"), ("Method", "getStats"),
-            *(("fields[]", f"Stat.{name}") for name in fields if name), ("fields[]", "Offer.name"),
+            *(("fields[]", name) for name in fields),
             *(("groups[]", f"Stat.{name}") for name in groups if name),
             ("filters[Stat.date][conditional]", "BETWEEN"),
             ("filters[Stat.date][values][]", window.first.isoformat()),
@@ -65,7 +72,8 @@ class Tune(Platform):
             ("limit", str(LIMIT)), ("page", str(number)),
         ]  # fmt: skip
         network = connection.credentials.get("network_id", "")
-        url = joined(connection.base_url or f"https://{network}.api.hasoffers.com", "/Apiv3/json")
+        path = str(connection.option("path", "/Apiv3/json"))
+        url = joined(connection.base_url or f"https://{network}.api.hasoffers.com", path)
         return sound(await ask(http, connection, "GET", url, params=params, per_second=self.pace), connection)
 
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:

@@ -17,10 +17,10 @@ from bot.core.message import Chart
 from bot.render.chart_image import draw
 from connectors.base import SHORT, Connection, Platform, Window
 from connectors.http import Http, Unreachable
-from connectors.platforms.csv_upload import CsvUpload
+from connectors.platforms.csv_upload import TITLES, CsvUpload
 from connectors.players import read_player_file
 from connectors.redaction import redact
-from connectors.registry import PLATFORMS, platform, platform_name
+from connectors.registry import PLATFORMS, platform, platform_name, preset_name
 from hub.runtime import registrars
 from hub.runtime.helper_process import HelperFailed, HelperProcess
 from hub.runtime.room_titles import title_of
@@ -149,10 +149,11 @@ class HubPorts:
 
     def platform_options(self, platform_named: str) -> dict[str, Any]:
         name = platform_name(platform_named)
-        described = platform(name)
+        described, preset = platform(name), preset_name(platform_named)
         return {
             "name": name,
-            "title": described.title,
+            "preset": preset,
+            "title": TITLES.get(preset, described.title),
             "has_api": described.has_api,
             "needs_base_url": described.needs_base_url,
             "base_url": described.base_url,
@@ -260,7 +261,9 @@ def connection_of(connector: Platform, account: Mapping[str, Any]) -> Connection
 def described_error(error: ConnectorError, connection: Connection) -> ConnectorError:
     """The error with every secret of the connection taken out of its text."""
     text = redact(str(error), connection.secrets)
-    return ConnectorError(text, permanent=error.permanent, raw=error.raw, retry_after=error.retry_after)
+    return ConnectorError(
+        text, permanent=error.permanent, raw=error.raw, retry_after=error.retry_after, field=error.field
+    )
 
 
 def sample_of(report: Report) -> Sample:

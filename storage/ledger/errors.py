@@ -33,7 +33,8 @@ class ConnectorError(CasinoFluxError):
 
     `permanent` pauses the account and tells the team; otherwise the sync is tried again. `raw` is the answer
     as it came, `whole` if it is all of the report, so that it can be read again after a fix. `retry_after`: seconds.
-    `cut_off` if the answer ends too early: worth fetching once more at once.
+    `cut_off` if the answer ends too early: worth fetching once more at once. `field` is the credential that was
+    refused, where the platform says which.
     """
 
     def __init__(
@@ -45,9 +46,11 @@ class ConnectorError(CasinoFluxError):
         retry_after: float | None = None,
         whole: bool = False,
         cut_off: bool = False,
+        field: str = "",
     ) -> None:
         super().__init__(text)
         self.cut_off = cut_off
+        self.field = field
         self.permanent = permanent
         self.whole = whole
         self.raw = raw

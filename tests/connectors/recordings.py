@@ -92,7 +92,15 @@ def window(name: str, case: str) -> Window:
 
 def shown(request: Request, url: str) -> str:
     """A request as a line; the headers that matter behind it."""
-    named = ("authorization", "api-key", "x-api-key", "affiliateid", "x-eflow-api-key")
+    named = (
+        "authorization",
+        "api-key",
+        "x-api-key",
+        "affiliateid",
+        "x-eflow-api-key",
+        "x-trackbox-username",
+        "x-trackbox-password",
+    )
     headers = "".join(f" {name}={request.headers[name]}" for name in named if name in request.headers)
     return f"{request.method} {request.target}{headers} {request.body.decode()}".replace(url, "").strip()
 

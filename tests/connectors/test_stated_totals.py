@@ -74,6 +74,16 @@ def smartico() -> Any:
     return {"data": [row], "meta": {"affiliate_id": 1, "total": 1}}
 
 
+def netrefer() -> Any:
+    figures = {"Clicks": 5, "Signups": 2, "Earnings": 7.5}
+    return {"data": [{"Date": DAY, "MarketingSource": "spring", **figures}], "totals": figures, "total_count": 1}
+
+
+def trackbox() -> Any:
+    customer = {"uniqueid": "u1", "created": f"{DAY} 10:00:00", "depositor": 0, "first_depositDate": None}
+    return {"data": [{"customerData": customer, "tracking": {"so": "spring"}}], "meta": {"total": 1, "lastPage": 1}}
+
+
 def read(name: str, content: Any, shape: tuple[str, ...] | None = None) -> Report:
     body = msgspec.json.encode(content)
     by_day = name in {"everflow", "alanbase"}
@@ -108,6 +118,8 @@ ANSWERS: dict[str, tuple[Callable[[], Any], Change, Change]] = {
     "alanbase": (alanbase, put(2, "meta", "total_count"), put(None, "meta")),
     "referon": (referon, put(2, "total_count"), put(None, "total_count")),
     "smartico": (smartico, put(4, "meta", "total"), put(None, "meta", "total")),
+    "netrefer": (netrefer, put(57, "totals", "Clicks"), put(None, "total_count")),
+    "trackbox": (trackbox, put(2, "meta", "total"), put(None, "meta", "total")),
 }  # fmt: skip
 
 

@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, NamedTuple
 
-from hub.cli.standins.web import StubAnswer, StubRequest, serve
+from hub.cli.standins.web import Responder, StubAnswer, StubRequest, serve
 
 CSV = "Date,Channel,Customer Group,Campaign,Clicks,NRC,NDC,Total Deposits,Net revenue Total,Income Revshare,Income CPA"
 
@@ -177,6 +177,27 @@ class Market:
         pagination = {"page": 1, "limit": 500, "total": len(stats)}
         return StubAnswer(body={"status": 1, "stats": stats, "pagination": pagination})
 
+    def netrefer(self, request: StubRequest) -> StubAnswer:
+        if request.path.endswith("/token"):
+            return StubAnswer(body={"token_type": "Bearer", "access_token": "fake-access-token", "expires_in": 3599})
+        first, last = request.path.split("/")[-2:]
+        data = [
+            {"Date": f"{day}T00:00:00", "MarketingSource": tag, "Clicks": f.visits, "Signups": f.registrations,
+             "FirstTimeDepositingCustomers": f.ftds, "Deposits": f.deposits / 100, "NetRevenue": f.ngr / 100,
+             "Earnings": (f.cpa + f.revshare) / 100}
+            for day, tag, f in self.rows("netrefer", first, last)
+        ]  # fmt: skip
+        return StubAnswer(body={"data": data})
+
+    def trackbox(self, request: StubRequest) -> StubAnswer:
+        body = request.json()
+        players = [
+            player
+            for day, tag, f in self.rows("trackbox", body["from"][:10], body["to"][:10])
+            for player in _players(day, tag, f)
+        ]
+        return StubAnswer(body={"data": players, "meta": {"total": len(players), "currentPage": 1, "lastPage": 1}})
+
     def tune(self, request: StubRequest) -> StubAnswer:
         first, last = (value for name, value in request.query if name == "filters[Stat.date][values][]")
         data = [
@@ -186,6 +207,19 @@ class Market:
         ]  # fmt: skip
         page = {"page": 1, "current": 1000, "count": len(data), "pageCount": 1, "data": data}
         return StubAnswer(body={"response": {"status": 1, "httpStatus": 200, "data": page, "errors": []}})
+
+
+def _players(day: str, tag: str, figures: Figures) -> list[dict[str, Any]]:
+    """Whoever registered on the day, as many depositing at once as did; what is over registered long before."""
+    long_before = date.fromisoformat(day) - timedelta(days=40)
+    return [
+        {"customerData": {"uniqueid": f"{day}-{tag}-{n}", "created": f"{registered} 10:00:00",
+                          "depositor": n < figures.ftds,
+                          "first_depositDate": f"{day} 11:00:00" if n < figures.ftds else None},
+         "tracking": {"so": tag, "MPC_1": ""}}
+        for n in range(max(figures.registrations, figures.ftds))
+        for registered in [day if n < figures.registrations else long_before]
+    ]  # fmt: skip
 
 
 def _conversions(figures: Figures) -> dict[str, Any]:
@@ -208,10 +242,17 @@ def _money(name: str, cents: int) -> dict[str, Any]:
 def served_market() -> Iterator[tuple[Market, str]]:
     """The market on a port of its own, and its address."""
     standin = Market()
-    server = serve(standin, 0)
+    with answering(standin) as url:
+        yield standin, url
+
+
+@contextmanager
+def answering(responder: Responder) -> Iterator[str]:
+    """The address of a server that answers so."""
+    server = serve(responder, 0)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     try:
-        yield standin, f"http://127.0.0.1:{server.server_address[1]}"
+        yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         server.server_close()

@@ -1,17 +1,33 @@
 """Accounts as a team adds and keeps them."""
 
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select
 
 from bot.core.arguments import MissingFields
 from bot.forms import account_forms
 from connectors import registry
+from connectors.platforms import csv_upload
+from hub.cli.standins.web import StubAnswer
 from storage.ledger.errors import Refused
-from tests.hub.syncing import hub, programme
+from storage.tables import revenue
+from tests.hub.syncing import Hub, hub, programme
+from tests.standins.market import Figures, answering, served_market
 
 TOKEN = "fake-statistic-token"
+LOGINS = {
+    "netrefer": "affiliate_id=7 client_id=fake-id client_secret=fake-secret username=fake-user password=fake-password",
+    "trackbox": "username=fake-user password=fake-password api_key=fake-key",
+}
+
+
+def options(platform: str, url: str) -> dict[str, Any]:
+    return {"requests_per_second": 10_000} | (
+        {"report": "DAR", "login_url": f"{url}/token"} if platform == "netrefer" else {}
+    )
 
 
 async def test_a_login_is_tried_and_a_sample_shown_before_it_is_saved(opened: Callable[[], Any]) -> None:
@@ -54,6 +70,7 @@ async def test_a_failing_login_saves_nothing_unless_it_is_not_tried(opened: Call
     ("words", "field", "hint"),
     [
         ("account add afilka base_url=x.example.test token=t", "platform", "affilka"),
+        ("account add raventrak", "platform", "raventrack"),
         ("account add affilka base_url=x.example.test", "token", "statistic token"),
         ("account add affilka token=t", "base_url", "address"),
         ("account add referon", "report_url", "copied from the panel"),
@@ -87,6 +104,7 @@ async def test_an_address_that_cannot_be_reached_is_named(opened: Callable[[], A
 
 def test_forms_offer_every_platform_there_is() -> None:
     assert tuple(registry.PLATFORMS) == account_forms.PLATFORMS
+    assert registry.PRESETS == account_forms.PRESETS == tuple(csv_upload.TITLES)
 
 
 @pytest.mark.parametrize(
@@ -179,3 +197,60 @@ async def test_an_account_is_edited_tested_paused_and_resumed(opened: Callable[[
             with pytest.raises(Refused, match="account resume main"):
                 await team.say("sync now main")
             assert (await team.say("account resume main"))["status"] == "active"
+
+
+@pytest.mark.parametrize(
+    ("platform", "answer", "field", "hint"),
+    [
+        ("trackbox", {"status": False, "message": "doesnt match", "code": 401}, "api_key", "check api_key"),
+        ("netrefer", {"error": "invalid_client"}, "client_secret", "client_id and client_secret"),
+        ("netrefer", {"error": "invalid_grant"}, "password", "refused the login"),
+    ],
+)  # fmt: skip
+async def test_a_refused_login_is_said_at_the_credential_that_the_platform_means(
+    opened: Callable[[], Any], platform: str, answer: dict[str, Any], field: str, hint: str
+) -> None:
+    status = 400 if platform == "netrefer" else 200
+    with answering(lambda _request: StubAnswer(status, answer)) as url:
+        async with hub(opened) as team:
+            with pytest.raises(Refused, match=hint) as caught:
+                await team.say(
+                    f"account add {platform} base_url={url} {LOGINS[platform]}", options=options(platform, url)
+                )
+            assert caught.value.field == field
+            assert "fake-" not in str(caught.value)
+            assert (await team.say("account list"))["items"] == []
+
+
+async def test_netrefer_is_not_asked_without_the_code_of_its_report(opened: Callable[[], Any]) -> None:
+    async with hub(opened) as team:
+        with pytest.raises(Refused, match="at onboarding") as caught:
+            await team.say(f"account add netrefer base_url=https://asr.example.test {LOGINS['netrefer']}")
+        assert caught.value.field == "options"
+
+
+@pytest.mark.parametrize("platform", list(LOGINS))
+async def test_a_new_platform_is_connected_synced_and_restated(opened: Callable[[], Any], platform: str) -> None:
+    yesterday = date(2026, 10, 19)
+    with served_market() as (standin, url):
+        standin.facts[platform, yesterday, "spring"] = Figures(40, 9, 4, 20_000, 8_840, 16_000, 2_210)
+        async with hub(opened) as team:
+            made = await team.say(
+                f"account add {platform} name=Main base_url={url}/{platform} {LOGINS[platform]}",
+                options=options(platform, f"{url}/netrefer"),
+            )
+            assert made["segments"] == made["unclaimed"] == ["spring"]
+            assert {"registrations", "first_deposits"} <= set(made["sample"]["columns"])
+            await team.sync()
+            assert await figures_of(team) == (9, 4)
+            standin.facts[platform, yesterday, "spring"] = Figures(40, 9, 3, 20_000, 8_840, 12_000, 2_210)
+            await team.say("sync now main")
+            await team.sync()
+            assert await figures_of(team) == (9, 3)
+
+
+async def figures_of(team: Hub) -> tuple[int, int]:
+    columns = [func.sum(revenue.c[name]) for name in ("registrations", "first_deposits")]
+    async with team.runtime.database.read() as tx:
+        row = (await tx.execute(select(*columns))).one()
+        return row[0], row[1]

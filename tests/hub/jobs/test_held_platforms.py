@@ -16,7 +16,10 @@ LOGINS = {
     "affilka": "token=t", "referon": "", "myaffiliates": "client_id=c client_secret=s", "income_access": "key=k",
     "smartico": "api_key=k", "cellxpert": "affiliate_id=1 api_key=k", "alanbase": "api_key=k", "scaleo": "api_key=k",
     "everflow": "api_key=k", "affise": "api_key=k", "tune": "network_id=n api_key=k",
+    "netrefer": "affiliate_id=7 client_id=c client_secret=s username=u password=p",
+    "trackbox": "username=u password=p api_key=k",
 }  # fmt: skip
+OPTIONS = {"netrefer": {"report": "DAR"}}
 TAGS = ("501", "502", "503")
 TODAY = NOON.date()
 DOUBLED = [f"{TODAY - timedelta(days=back)}" for back in (3, 4, 9)]
@@ -66,7 +69,8 @@ NETWORKS = {"alanbase", "scaleo", "everflow", "affise", "tune"}
 NOT_SHOWN = {
     "a day later": {"alanbase", "everflow"},
     "FTDs and registrations swapped": NETWORKS,
-    "CPA is zero": NETWORKS | {"cellxpert", "referon"},
+    "CPA is zero": NETWORKS | {"cellxpert", "referon", "netrefer", "trackbox"},
+    **{fault: {"trackbox"} for fault in FAULTS if fault.startswith("money")},
 }
 
 
@@ -93,7 +97,7 @@ async def connected(team: Hub, standin: Market, url: str, platform: str) -> None
         address = f'report_url="{url}/referon/statistics/preset?token=t&from=2026-09-01&to=2026-09-30"'
     await team.say(
         f"account add {platform} name=Main {address} {LOGINS[platform]} test=false",
-        options={"requests_per_second": 10_000},
+        options={"requests_per_second": 10_000} | OPTIONS.get(platform, {}) | login_url(platform, url),
     )
     await team.sync()
     assert await state(team) == ("idle", None)
@@ -101,6 +105,10 @@ async def connected(team: Hub, standin: Market, url: str, platform: str) -> None
     for tag in TAGS:
         standin.facts[platform, TODAY, tag] = earned(TODAY, tag)
         standin.facts[platform, TODAY + timedelta(days=1), tag] = Figures(3, 1, 0, 0, 0, 0, 0)
+
+
+def login_url(platform: str, url: str) -> dict[str, str]:
+    return {"login_url": f"{url}/netrefer/token"} if platform == "netrefer" else {}
 
 
 async def state(team: Hub) -> tuple[str, str | None]:
