@@ -106,7 +106,7 @@ async def test_the_holdout_is_the_same_for_who_serves_and_who_counts(opened: Ope
         seen = Counter((by_weight(served, str(n)).code, held_out(site, str(n), 3_000)) for n in range(4_000))
         held = seen["a", True] + seen["b", True]
         assert 0.27 < held / 4_000 < 0.33
-        assert 0.45 < seen["a", True] / held < 0.55  # by the weights set by hand
+        assert 0.43 < seen["a", True] / held < 0.57  # by the weights set by hand
         assert 0.07 < seen["a", False] / (4_000 - held) < 0.13
         async with say.database.begin() as tx:
             await tx.execute(update(sites).values(distribution={
@@ -117,7 +117,7 @@ async def test_the_holdout_is_the_same_for_who_serves_and_who_counts(opened: Ope
         won = (await say("variant list wall"))["distribution"]["won"]
         assert won["first_deposits"] + won["held_out_first_deposits"] == 16 * 8
         assert 0.15 < won["held_out_first_deposits"] / 128 < 0.45
-        assert won["ratio_low"] < 0 < won["ratio_high"]
+        assert won["ratio_low"] < won["ratio"] < won["ratio_high"]
 
 
 async def served_site(say: Asker) -> Served:
