@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from storage.ledger.addresses import web_address
 from storage.ledger.credentials import (
     HIDDEN,
@@ -16,7 +18,7 @@ from storage.ledger.credentials import (
 )
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Event
-from storage.ledger.postbacks.outbound_templates import MACROS, unknown_macros
+from storage.ledger.postbacks.outbound_templates import MACROS, Success, unknown_macros
 
 OURS = ("click_id", "cost", "currency", *(f"sub{n}" for n in range(1, 11)))
 _EVENTS = tuple(event.value for event in Event)
@@ -104,7 +106,26 @@ def _template(event: str, value: Any) -> dict[str, Any]:
     method = str(template.get("method") or "GET").upper()
     if method not in {"GET", "POST", "PUT"}:
         raise Refused(f"{event}: method is GET, POST or PUT", field=event)
-    return {**template, "method": method}
+    return {**template, "method": method, **_success(template.get("success"), event)}
+
+
+def _success(rule: Any, event: str) -> dict[str, Any]:
+    """When an answer counts as taken, as it is kept. Raises Refused at the event for a rule that would say nothing."""
+    if rule is None:
+        return {}
+    known = Success.__struct_fields__
+    if not isinstance(rule, Mapping) or not rule or not set(rule) <= set(known):
+        raise Refused(f"{event}: success holds {', '.join(known[:-1])} or {known[-1]}", field=event)
+    texts = {
+        name: [text] if isinstance(text := rule[name], str) else text for name in ("contains", "lacks") if name in rule
+    }
+    try:
+        checked = msgspec.convert({**rule, **texts}, Success)
+    except msgspec.ValidationError as error:
+        raise Refused(f"{event}: success: {error}", field=event) from None
+    if not all((*checked.contains, *checked.lacks)):
+        raise Refused(f"{event}: success: an empty text is in every answer", field=event)
+    return {"success": {name: value for name, value in msgspec.to_builtins(checked).items() if value}}
 
 
 def check_url(url: str, field: str) -> str:

@@ -24,6 +24,13 @@ In templates: `{click_id}` (the source's own; `{source_click_id}` is the same), 
 `{timestamp}`, `{player_id}`, `{status}`, `{campaign}`, `{offer}`, `{site}`, `{country}`, `{sub1}` … `{sub10}`.
 Upper-case ones such as `{AID}` are your settings.
 
+A postback is told when the source's **answer** says so: its status is 2xx, and its body is as the template's `success`
+wants it. Conversion APIs bring their own rule. Several sources answer 200 to what they refuse: where that is known, the
+preset says below what its answer must not hold. In a template of your own:
+`postbacks={"first_deposit": {"url": "https://…", "success": {"contains": ["OK"], "lacks": ["error"]}}}`, or
+`"success": {"json_equals": {"result.code": 0}}`. What was not taken is tried again, then given up and can be sent again
+(`postback sent`, `postback resend`); the log keeps the answer.
+
 ## Credentials in templates
 A credential written into a template (a parameter such as `token`, `key`, `password`, `signature`, a password before
 the host, an `Authorization` header, a value that looks random) is kept encrypted among the source's settings; the
@@ -73,6 +80,8 @@ def _preset(name: str, preset: Mapping[str, Any]) -> Iterator[str]:
             else f"`{template['method']} {template['url']}`"
         )
         yield f"- {event}: {description}"
+    if rules := {_rule(template["success"]) for template in preset["postbacks"].values() if template.get("success")}:
+        yield f"- taken as told only by an answer {' or '.join(sorted(rules))}"
     if preset["settings"]:
         yield f"- settings: {', '.join(f'`{setting}`' for setting in preset['settings'])}"
     if name in COST_APIS:
@@ -86,6 +95,13 @@ def _preset(name: str, preset: Mapping[str, Any]) -> Iterator[str]:
     if preset.get("note"):
         yield f"- note: {preset['note']}"
     yield ""
+
+
+def _rule(success: Mapping[str, Any]) -> str:
+    parts = [f"with `{text}`" for text in success.get("contains", ())]
+    parts += [f"without `{text}`" for text in success.get("lacks", ())]
+    parts += [f"whose `{path}` is `{value}`" for path, value in success.get("json_equals", {}).items()]
+    return " and ".join(parts)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A stand-in for a traffic source: keeps the conversions it is called with, whatever the path.
 
 `GET /_control/received` → {"items": [{method, path, query, headers, body}]} · `POST /_control/fail` {"status", "times",
-"retry_after"} makes the next calls fail · `POST /_control/reset` forgets.
+"retry_after", "body"} makes the next calls fail, with status 200 too · `POST /_control/reset` forgets.
 """
 
 import threading
@@ -26,8 +26,9 @@ class TrafficSource:
                 self.failing["times"] -= 1
                 after = self.failing.get("retry_after")
                 return StubAnswer(
-                    self.failing["status"], b"busy", {"Retry-After": str(after)} if after is not None else {}
-                )
+                    self.failing["status"], str(self.failing.get("body", "busy")).encode(),
+                    {"Retry-After": str(after)} if after is not None else {},
+                )  # fmt: skip
             self.received.append({
                 "method": request.method, "path": request.path, "query": dict(request.query),
                 "headers": request.headers, "body": request.body.decode(errors="replace"),

@@ -135,3 +135,23 @@ async def test_a_credential_that_fits_no_header_is_refused_and_not_repeated(open
         assert caught.value.field == "settings"
         assert "ключ" not in str(caught.value)
         await say("source add name=Odd settings=page=Весна")
+
+
+@pytest.mark.parametrize(
+    ("success", "words"),
+    [({"lack": ["error"]}, "or json_equals"), ("OK", "or json_equals"), ({}, "contains"),
+     ({"contains": [""]}, "an empty text"), ({"lacks": [7]}, "success"), ({"json_equals": ["code"]}, "success")],
+)  # fmt: skip
+async def test_a_rule_for_answers_that_would_say_nothing_is_refused(opened: Opened, success: Any, words: str) -> None:
+    async with asking(opened) as say:
+        with pytest.raises(Refused, match=words) as fault:
+            await say.tell("source add", name="ads", postbacks={"deposit": {"url": URL, "success": success}})
+        assert fault.value.field == "deposit"
+
+
+async def test_a_rule_for_answers_is_kept_with_its_template(opened: Opened) -> None:
+    async with asking(opened) as say:
+        rule = {"contains": "OK", "json_equals": {"result.code": 0}}
+        await say.tell("source add", name="ads", postbacks={"deposit": {"url": URL, "success": rule}})
+        shown = (await say("source show ads"))["postbacks"]["deposit"]["success"]
+        assert shown == {"contains": ["OK"], "json_equals": {"result.code": 0}}

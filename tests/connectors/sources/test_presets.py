@@ -27,7 +27,7 @@ SETTINGS = {
     "access_token": "fake-access-token", "pixel_code": "FAKEPIXEL", "account_id": "1234567890",
     "client_secret": "fake-client-secret", "refresh_token": "fake-refresh-token", "conversion_action": "7712337565",
     "pixel_token": "fake-pixel-token", "event_first_deposit": "tw-fake-0001", "tag_id": "97000000",
-    "page_url": "https://site.example.test/",
+    "token": "fake-token", "advertiser_id": "ADV-88", "event_registration": "ev-1", "page_url": "https://site.example.test/",
 }  # fmt: skip
 
 
@@ -82,6 +82,25 @@ def test_a_preset_is_whole(name: str) -> None:
         assert {placeholder.lower() for placeholder in placeholders(template["url"])} <= set(preset["settings"])
 
 
+#: What `verified` may say, the best first.
+VERIFIED = (
+    "vendor's documentation", "the official package", "seen in working clients", "a third party's documentation",
+    "inferred",
+)  # fmt: skip
+
+
+def test_thirty_sources_have_their_macros_and_a_postback() -> None:
+    ready = [p for p in presets().values() if p["postbacks"] and (p["options"]["macros"] or p["parameters"])]
+    assert len(ready) >= 30
+    for preset in presets().values():
+        assert preset["verified"].startswith(VERIFIED)
+        by_cabinet = "cabinet" in preset.get("note", "") or "cannot be told" in preset.get("note", "")
+        assert preset["postbacks"] or by_cabinet, preset["title"]
+        named = {**preset["parameters"], **preset["options"]["macros"]}
+        unknown = any(words in preset.get("note", "") for words in ("campaign form", "no click id", "from the cabinet"))
+        assert "click_id" in named or unknown, preset["title"]
+
+
 def test_a_preset_stays_off_until_the_accounts_values_are_given() -> None:
     preset = presets()["propellerads"]
     lacking = missing(preset["postbacks"], preset["settings"], {"aid": "1"})
@@ -96,6 +115,13 @@ def test_a_preset_stays_off_until_the_accounts_values_are_given() -> None:
     [
         ("exoclick", b"OK", True),
         ("exoclick", b"ERROR: Tag is invalid", False),
+        ("richads", b"", True),
+        ("richads", b"Required url parameters are not present", False),
+        ("ppcmate", b"Required url parameters are not present", False),
+        ("evadav", b'{"status":"ok"}', True),
+        ("evadav", b'{"status":"error","message":"Incorrect click_id value"}', False),
+        ("bigo", b'{"code":1,"msg":"invalid bbg"}', False),
+        ("propellerads", b"1:0", True),
         ("mgid", b"<!doctype html><HTML><body>Welcome", False),
         ("meta", b'{"events_received":1,"messages":[],"fbtrace_id":"x"}', True),
         ("meta", b'{"events_received":0}', False),

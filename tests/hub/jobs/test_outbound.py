@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from connectors.sources import presets
 from hub.cli.standins.traffic_source import TrafficSource
 from hub.cli.standins.web import serve
 from hub.jobs import outbound as outbound_job
@@ -116,6 +117,26 @@ async def test_a_failing_source_is_tried_again_on_the_schedule_and_given_up(
         await outbound_job.tick(runtime)
         assert len(standin.received) == 1
         assert (await states(runtime))[0][1] == "sent"
+
+
+async def test_a_source_that_answers_200_to_what_it_refuses_was_not_told(
+    opened: Callable[[], Any], source: tuple[TrafficSource, str]
+) -> None:
+    standin, url = source
+    rule = presets()["evadav"]["postbacks"]["first_deposit"]["success"]
+    async with told(opened, {"registration": {**template(url), "success": rule}}) as (runtime, scene, clock):
+        async with runtime.database.begin() as tx:
+            await scene.post(tx, f"click_id={await scene.click(tx)}&event=reg")
+        standin.failing = {"status": 200, "times": 1, "body": '{"status":"error","message":"Incorrect click_id value"}'}
+        await outbound_job.tick(runtime)
+        async with runtime.database.read() as tx:
+            (attempt,) = (await tx.execute(select(outbound_attempts))).all()
+        assert attempt.error == 'answered 200 with \'"status":"error"\''
+        assert "Incorrect click_id value" in attempt.answer
+        assert (await states(runtime))[0][1] not in {"sent", "dead"}
+        clock.now += timedelta(minutes=2)
+        await outbound_job.tick(runtime)
+        assert await states(runtime) == [("registration", "sent", 2)]
 
 
 async def test_retry_after_is_waited_for(opened: Callable[[], Any], source: tuple[TrafficSource, str]) -> None:
