@@ -27,8 +27,9 @@ from storage.ledger.facts import PlayerReport, Role
 from storage.ledger.money import MICRO, units
 from storage.ledger.reports.cohorts import HORIZONS, CampaignDay, Forecast, break_even_day
 from storage.ledger.tables import write_table
-from storage.reports import cohorts as sums
-from storage.reports.cohorts import DIMENSIONS, Cohort, CohortQuery, Cohorts, Dimension
+from storage.reports import cohort_sums
+from storage.reports.cohort_sums import DIMENSIONS, Dimension
+from storage.reports.cohorts import Cohort, CohortQuery, Cohorts, cohorts
 from storage.reports.merged_report import merged_report
 from storage.reports.report_view import ReportQuery
 from storage.revenue import players
@@ -213,7 +214,7 @@ async def show_cohorts(ctx: Context, new: CohortArguments) -> Cohorts:
     last = new.to or ctx.today
     first = new.from_ or date.fromordinal(max(last.toordinal() - 7 * (WEEKS - 1), 1))
     _check_range(first, last)
-    made = await sums.cohorts(ctx.tx, CohortQuery(
+    made = await cohorts(ctx.tx, CohortQuery(
         team_id=ctx.team_id, first=first, last=last, by=by, currency=ctx.deployment.currency, keep=await _keep(ctx, new)
     ))  # fmt: skip
     made = await _named(ctx, made)
@@ -299,7 +300,7 @@ async def _record_players(ctx: Context, new: PlayerUpload) -> tuple[PlayerReport
     except ConnectorError as error:
         raise Refused(f"{field}: {error}", field=field) from None
     done = await players.record(ctx.database, ctx.box, row, report, now=ctx.now)
-    await sums.rebuild(ctx.database)
+    await cohort_sums.rebuild(ctx.database)
     return report, done
 
 

@@ -9,7 +9,8 @@ from bot.commands.cohorts import by_size, cohort_file, cohort_heat, group_name
 from bot.render.chart_spec import heat_map
 from hub.cockpit.page import Cockpit, Visit
 from storage.ledger.reports.cohorts import HORIZONS
-from storage.reports.cohorts import DIMENSIONS, Cohorts
+from storage.reports.cohort_sums import DIMENSIONS
+from storage.reports.cohorts import Cohorts
 
 MOST = 200  # rows of the table; the CSV has them all
 

@@ -20,7 +20,7 @@ from hub.runtime.runtime import Runtime
 from storage.catalogue.distribution import forget as forget_steps
 from storage.clicks import budgets, partitions, retention
 from storage.postbacks.requests import forget_long_bodies
-from storage.reports import cohorts, settle
+from storage.reports import cohort_sums, settle
 from storage.revenue import players
 
 
@@ -35,7 +35,7 @@ async def settle_touched(runtime: Runtime) -> None:
 
 async def sum_cohorts(runtime: Runtime) -> None:
     """Sum up the weeks of registration that moved."""
-    await cohorts.rebuild(runtime.database)
+    await cohort_sums.rebuild(runtime.database)
 
 
 async def deliver(runtime: Runtime) -> None:

@@ -11,7 +11,7 @@ from storage.db.engine import Database
 from storage.ledger.errors import CasinoFluxError
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
-HEAD = "0028"
+HEAD = "0029"
 UPGRADE_WAIT = 600.0  # seconds another process's upgrade is waited for
 _LOCK = 7_215_309_001  # any fixed number: one process upgrades a PostgreSQL at a time
 

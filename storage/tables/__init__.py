@@ -59,7 +59,8 @@ from storage.tables.people import (
 )
 from storage.tables.players import (
     PLAYER_MEASURES,
-    cohort_sums,
+    cohort_cells,
+    cohort_weeks,
     player_days,
     player_feeds,
     players,
@@ -122,7 +123,8 @@ __all__ = [
     "click_links",
     "click_rollup",
     "clicks",
-    "cohort_sums",
+    "cohort_cells",
+    "cohort_weeks",
     "confirmations",
     "conversion_states",
     "conversions",

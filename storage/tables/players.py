@@ -1,10 +1,12 @@
 """Players as platforms tell of them, day by day, and the sums over them that cohorts are read from."""
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Integer,
+    LargeBinary,
     PrimaryKeyConstraint,
     Table,
     Text,
@@ -79,20 +81,40 @@ touched_cohorts = Table(
     sqlite_autoincrement=True,
 )
 
-#: Players of a week of registration summed up by one dimension and by age: recomputed whole, week by week.
-cohort_sums = Table(
-    "cohort_sums",
+
+def _sums() -> list[Column[Any]]:
+    """What players of a week did: counts and amounts in all, and by age as `storage.ledger.reports.cohorts.Ages`."""
+    return [
+        Column("registrations", BigInteger, nullable=False),
+        *(Column(name, BigInteger) for name in ("deposits", "deposit_amount", "ngr")),
+        Column("ages", LargeBinary, nullable=False),
+    ]
+
+
+#: Players of a week of registration summed up by one dimension: recomputed whole, week by week.
+cohort_weeks = Table(
+    "cohort_weeks",
     metadata,
     Column("team_id", BigInteger, nullable=False),
     Column("dimension", Text, nullable=False),  # week (all players), campaign, source, offer, account, country
     Column("week", Day, nullable=False),  # its Monday
     Column("value", Text, nullable=False),  # an id, or a country; empty for `week`
     Column("currency", Text, nullable=False),
-    Column("band", Integer, nullable=False),  # first day of age: 0 is the day of registration
-    Column("registrations", BigInteger, nullable=False),
-    Column("observed", BigInteger, nullable=False),  # players whose figures are known from this age on
-    Column("first_deposits", BigInteger, nullable=False),
-    Column("active", BigInteger, nullable=False),  # players with a deposit in the week of age that begins here
-    *(Column(name, BigInteger) for name in PLAYER_MEASURES),
-    PrimaryKeyConstraint("team_id", "dimension", "week", "value", "currency", "band"),
+    *_sums(),
+    PrimaryKeyConstraint("team_id", "dimension", "week", "value", "currency"),
+)
+
+#: The same by all dimensions at once, for reports that are filtered by one and grouped by another.
+cohort_cells = Table(
+    "cohort_cells",
+    metadata,
+    Column("team_id", BigInteger, nullable=False),
+    Column("week", Day, nullable=False),
+    *(Column(f"{name}_id", BigInteger, nullable=False) for name in ("campaign", "source", "offer", "account")),
+    Column("country", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    *_sums(),
+    PrimaryKeyConstraint(
+        "team_id", "week", "campaign_id", "source_id", "offer_id", "account_id", "country", "currency"
+    ),
 )

@@ -5,8 +5,11 @@ day of registration is so many days before the last day told. Amounts are micro-
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, timedelta
+from itertools import accumulate
+from operator import add
 from statistics import NormalDist
 
 import msgspec
@@ -14,6 +17,7 @@ import msgspec
 HORIZONS = (7, 30, 90, 180)
 WEEKS = 26  # of age that are shown one by one
 LAST_BAND = 364  # everything after a year is one band
+_WEEK = 7
 LEAST_WEEKS = 5  # matured weeks that a forecast needs
 _SHARE = 0.8  # of outcomes that a forecast's range should hold
 _SPLITS = {28: 30, 84: 90, 175: 180}  # weeks within which a horizon ends
@@ -28,6 +32,57 @@ def band_of(age: int) -> int:
     return split if split is not None and age >= split else week
 
 
+#: The first age of every band.
+BANDS = tuple(age for age in range(LAST_BAND + 1) if band_of(age) == age)
+#: The place of each age's band in BANDS; ages after LAST_BAND are in the last.
+PLACES = tuple(BANDS.index(band_of(age)) for age in range(LAST_BAND + 1))
+#: The ages at which what a player has brought so far is read: the end of each week that is shown, and the horizons.
+ENDS = tuple(sorted({*HORIZONS, *(7 * number for number in range(1, WEEKS + 1))}))
+_BEFORE = tuple(bisect_left(BANDS, end) for end in ENDS)  # how many bands end by each of them
+
+
+class Ages(msgspec.Struct, frozen=True, array_like=True):
+    """Sums over players by age, in the order of BANDS and without zeros at the end: whose figures are known from that
+    age on, first deposits, commission in micro-units (None: not reported); `active`: with a deposit, by week of age."""
+
+    observed: list[int]
+    first_deposits: list[int]
+    active: list[int]
+    commission: list[int] | None
+
+
+class Cumulated(msgspec.Struct, frozen=True):
+    """The sums of `Ages` until each of ENDS, and commission in all."""
+
+    observed: list[int]
+    first_deposits: list[int]
+    commission: list[int]
+    commission_in_all: int
+
+
+def cumulate(ages: Ages, convert: Callable[[int], int] | None = None) -> Cumulated:
+    """Sums so far at each of ENDS; `convert` brings commission to another currency."""
+    commission = ages.commission or []
+    converted = commission if convert is None else [convert(value) if value else 0 for value in commission]
+    return Cumulated(_so_far(ages.observed), _so_far(ages.first_deposits), _so_far(converted), sum(converted))
+
+
+def _so_far(values: Sequence[int]) -> list[int]:
+    sums = list(accumulate(values, initial=0))
+    last = len(sums) - 1
+    return [sums[before if before < last else last] for before in _BEFORE]
+
+
+def add_up(total: list[int], values: Sequence[int]) -> None:
+    """Add values to a total place by place; the total grows where it is shorter."""
+    total[: len(values)] = [*map(add, total, values), *values[len(total) :]]
+
+
+def ends_reached(week: date, until: date) -> int:
+    """How many of ENDS the players who registered in the week have all been told of."""
+    return bisect_right(ENDS, (until - week).days - _WEEK + 2)
+
+
 def monday(day: date) -> date:
     return day - timedelta(days=day.weekday())
 
@@ -37,16 +92,19 @@ def is_matured(week: date, horizon: int, until: date) -> bool:
     return week + timedelta(days=6 + horizon - 1) <= until
 
 
+_END_AT = {end: number for number, end in enumerate(ENDS)}
+
+
 class Week(msgspec.Struct, frozen=True):
-    """What a forecast reads of a week of registration: its players, and their commission by age band."""
+    """What a forecast reads of a week of registration: its players, and their commission until each of ENDS."""
 
     week: date
     players: int
-    commission: Mapping[int, int]
+    commission: Sequence[int]
 
     def until(self, age: int) -> int:
-        """Commission of the first `age` days, in micro-units."""
-        return sum(value for band, value in self.commission.items() if band < age)
+        """Commission of the first `age` days, in micro-units; `age` is 0 or one of ENDS."""
+        return self.commission[_END_AT[age]] if age else 0
 
 
 class Forecast(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,12 +168,12 @@ def _student(degrees: int) -> float:
     return z + first + second
 
 
-def median_age(by_band: Mapping[int, int]) -> int | None:
-    """The band within which half of a count is reached; None of nothing."""
-    half, so_far = sum(by_band.values()) / 2, 0
-    for band in sorted(by_band):
-        so_far += by_band[band]
-        if by_band[band] and so_far >= half:
+def median_age(counts: Sequence[int]) -> int | None:
+    """The first age of the band within which half of a count is reached, of counts by BANDS; None of nothing."""
+    half, so_far = sum(counts) / 2, 0
+    for band, number in zip(BANDS, counts, strict=False):
+        so_far += number
+        if number and so_far >= half:
             return band
     return None
 
