@@ -64,7 +64,7 @@ def clicks_line(*, n: int, seconds: float) -> Line:
         urls = {kind: f"sqlite+aiosqlite:///{place / kind}.db" for kind in ("distributed", "plain")}
         for url in urls.values():
             asyncio.run(set_up(url))
-        asyncio.run(_distribute(urls["distributed"]))
+        asyncio.run(distribute(urls["distributed"]))
         with servers(**{kind: Server("clicks", url) for kind, url in urls.items()}) as started:
             result = rounds({name: server.port for name, server in started.items()}, n=n, seconds=seconds)
     rates = (f"{name} {middle(result[name]):,.0f}/s p99 {middle(result[name], 'p99'):.1f} ms" for name in urls)
@@ -72,7 +72,8 @@ def clicks_line(*, n: int, seconds: float) -> Line:
     return Line("clicks with distribution ÷ without", reached, 0.9, detail=", ".join(rates))
 
 
-async def _distribute(url: str) -> None:
+async def distribute(url: str) -> None:
+    """The campaigns of a database hand their weights over, with a holdout and countries of their own."""
     database = Database(url)
     async with database.begin() as tx:
         offers = list((await tx.execute(select(campaign_offers.c.offer_id))).scalars())

@@ -1,10 +1,11 @@
-"""Clicks of a campaign with 200 rules in words, against the same campaign without."""
+"""Clicks of a campaign that distributes and has 200 rules in words, against the same campaign without."""
 
 import asyncio
 
 from sqlalchemy import update
 
 from bench.clicks import told
+from bench.distribution import distribute
 from bench.stage import Line, Server, folder, ratio, rounds, servers, set_up
 from storage.db.engine import Database
 from storage.ledger.clicks.rotation_rules import read_rules
@@ -26,6 +27,7 @@ async def _with_rules(url: str) -> None:
         rules = read_rules("; ".join(WORDS), [f"o{n}" for n in range(4)])
         await tx.execute(update(campaigns).values(rules=rules))
     await database.close()
+    await distribute(url)
 
 
 def lines(*, n: int = 7, seconds: float = 3.0) -> list[Line]:
@@ -36,5 +38,5 @@ def lines(*, n: int = 7, seconds: float = 3.0) -> list[Line]:
         asyncio.run(set_up(urls["plain"]))
         with servers(**{kind: Server("clicks", url) for kind, url in urls.items()}) as started:
             result = rounds({name: server.port for name, server in started.items()}, n=n, seconds=seconds)
-    return [Line(f"clicks with {len(WORDS)} rules in words ÷ without", ratio(result, "rules", "plain"), 0.9,
-                 detail=told(result, "rules", "plain"))]  # fmt: skip
+    measure = f"clicks with distribution and {len(WORDS)} rules in words ÷ without"
+    return [Line(measure, ratio(result, "rules", "plain"), 0.9, detail=told(result, "rules", "plain"))]

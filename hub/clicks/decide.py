@@ -1,11 +1,11 @@
 """Where a click goes: the writer has each job decide, and once it is on disk the job names the URL."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from hub.clicks.state import State
 from hub.requests.country import NOWHERE
-from storage.clicks.plans import SLOT, CampaignPlan, Plans, SitePlan
+from storage.clicks.plans import SLOT, CampaignPlan, FastPlan, Plans, SitePlan
 from storage.clicks.write_jobs import Click, ClickJob, OriginClick, OutgoingJob
 from storage.ledger.clicks.macros import SUBS
 from storage.ledger.clicks.rotation import Availability, alternatives, pick
@@ -48,17 +48,9 @@ class CampaignJob(ClickJob):
         if plan.special and (refusal := self._refusal()) is not None:
             return self._turn_away(refusal)
         quick = plan.quick
+        among = plan.index.candidates(self) if plan.index is not None else ()
         if quick is not None:
-            if plan.segments:
-                segment = click.agent.device if plan.segmented_by_device else click.country
-                quick = plan.segments.get(segment, quick)
-            bound_offer = self.bound if plan.binding and self.bound in quick.offer_ids else 0
-            click.offer_id = bound_offer or quick.pick(self.roll)
-            if bound_offer:
-                click.reason = Reason.BOUND
-            else:
-                click.reason = Reason.HOLDOUT if self.roll < quick.holdout else Reason.CHOSEN
-            return None
+            return self._decide_quickly(quick, among)
         self._to_fallback = self._to_site = False
         click.cap = None
         reason = Reason.CHOSEN
@@ -73,7 +65,7 @@ class CampaignJob(ClickJob):
         picked = pick(
             plan.rotation, self._visitor(), availability=self._state.availability(self.plans, self.seconds),
             bound=self.bound if plan.binding else 0, roll=self.roll,
-            seen=self.further.seen if self.further is not None else (),
+            seen=self.further.seen if self.further is not None else (), among=among,
         )  # fmt: skip
         if picked.offer_id:
             return self._go(picked.offer_id, Reason.PAUSED if plan.paused else picked.reason)
@@ -85,6 +77,24 @@ class CampaignJob(ClickJob):
             return None
         click.offer_id, click.reason = 0, picked.reason if plan.rotation.members else Reason.FAILED
         return None
+
+    def _decide_quickly(self, quick: FastPlan, among: Sequence[int]) -> None:
+        """Where every offer is open: what the visitor saw, the first rule that matches, the weights."""
+        click, plan = self.click, self.campaign
+        if self.bound and plan.binding and self.bound in quick.offer_ids:
+            click.offer_id, click.reason = self.bound, Reason.BOUND
+            return
+        if among and (number := plan.rotation.first_match(self._visitor(), among)) >= 0:
+            click.offer_id, click.reason = plan.quick_rules[number].pick(self.roll), Reason.CHOSEN
+            return
+        if plan.segments:
+            segment = click.agent.device if plan.segmented_by_device else click.country
+            quick = plan.segments.get(segment, quick)
+        click.offer_id = quick.pick(self.roll)
+        if self.roll < quick.holdout:
+            click.reason = Reason.HOLDOUT
+        else:
+            click.reason = Reason.CHOSEN if plan.index is None else Reason.NO_RULE
 
     def give_up(self) -> None:
         """Its `decide` raised: it goes to the site, the fallback, or the first offer that is open."""

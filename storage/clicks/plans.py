@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.catalogue import distribution, placements
 from storage.catalogue.placements import NO_PLACEMENTS, Placements
 from storage.clicks.caps import period_of
-from storage.clicks.write_jobs import Budget, Cap
+from storage.clicks.write_jobs import Budget, Cap, Click
 from storage.ledger.addresses import origin_of
 from storage.ledger.clicks.compiled_conditions import RuleIndex, asked, compiled
 from storage.ledger.clicks.macros import SUBS, Template
@@ -41,7 +41,6 @@ from storage.tables.types import EPOCH_DAY
 OURS = ("click_id", "cost", "currency", *SUBS)
 """Parameters of a tracking link by our own names."""
 
-FEW_RULES = 4  # are asked one after another: an index of them would not pay
 SLOT = 900  # seconds: every zone's hours and days begin on one of these
 
 
@@ -100,7 +99,7 @@ class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FastPlan(msgspec.Struct, frozen=True):
-    """Offers by weight where nothing else has a say: no rule, no cap, no pause."""
+    """Offers by weight where nothing else has a say: no rule that matches, no cap, no pause."""
 
     offers: tuple[int, ...]
     marks: tuple[float, ...]  # where each offer's part of 0 … 1 ends
@@ -110,6 +109,41 @@ class FastPlan(msgspec.Struct, frozen=True):
     def pick(self, roll: float) -> int:
         offers = self.offers
         return offers[0] if len(offers) == 1 else offers[bisect_right(self.marks, roll, 0, len(offers) - 1)]
+
+
+class _City(Protocol):
+    @property
+    def city(self) -> str: ...
+
+
+class UndecidedClick(Protocol):
+    """A click as an index of rules asks it: without making a visitor of it first."""
+
+    click: Click
+    campaign: "CampaignPlan"
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def geo(self) -> _City: ...
+
+
+def _sub(place: int) -> Callable[[UndecidedClick], str]:
+    return lambda job: job.click.subs[place]
+
+
+CLICK_READERS: dict[str, Callable[[UndecidedClick], str]] = {
+    "country": lambda job: job.click.country,
+    "device": lambda job: job.click.agent.device,
+    "os": lambda job: job.click.agent.os.lower(),
+    "browser": lambda job: job.click.agent.browser.lower(),
+    "language": lambda job: job.click.language,
+    "source": lambda job: job.campaign.source.code,
+    "city": lambda job: job.geo.city,
+    **{name: _sub(place) for place, name in enumerate(SUBS)},
+}
+"""READERS of a visitor, of the click itself."""
 
 
 class CampaignPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,7 +180,9 @@ class CampaignPlan(msgspec.Struct, frozen=True, kw_only=True):
             budgets.append(Budget(self.id, 0, self.budget_total, self.budget_total))
         return tuple(budgets)
 
+    index: RuleIndex[UndecidedClick] | None = None  # of the rules, where there are any
     quick: FastPlan | None = None
+    quick_rules: tuple[FastPlan, ...] = ()  # in place of `quick` for visitors whom a rule matches, by its number
     segments: dict[str, FastPlan] = {}  # in place of `quick` for visitors of a country or device
     segmented_by_device: bool = False
 
@@ -310,7 +346,6 @@ def _rotation(
     conditions = [rule.condition for rule in rules]
     return Rotation(
         rules=rules, shares=shares, alternatives=alternatives, members=frozenset(members),
-        index=RuleIndex(conditions) if len(rules) > FEW_RULES else None,
         asks=frozenset().union(*map(asked, conditions)),
     )  # fmt: skip
 
@@ -327,11 +362,19 @@ def _rule(rule: dict[str, Any], number: int, offer_id: Callable[[str], int | Non
 def _quick(plan: CampaignPlan, offers: dict[int, OfferPlan]) -> dict[str, Any]:
     """The fields of a plan that answer where nothing but weights has a say; empty where something has."""
     rotation = plan.rotation
-    special = any(offers[share.offer_id].paused or offers[share.offer_id].cap for share in rotation.shares)
-    if not any(share.weight for share in rotation.shares):
+    special = any(offers[offer_id].paused or offers[offer_id].cap for offer_id in rotation.members)
+    targets = (rotation.shares, *(rule.shares for rule in rotation.rules))
+    if not all(any(share.weight for share in shares) for shares in targets):
         return {}
-    if special or rotation.rules or plan.paused or plan.to_site or (plan.recognition and plan.recognition.unseen):
+    if special or plan.paused or plan.to_site or (plan.recognition and plan.recognition.unseen):
         return {}
+    return _quick_default(rotation) | {
+        "quick_rules": tuple(_fast(((rule.shares, 1.0),), rotation.members) for rule in rotation.rules)
+    }
+
+
+def _quick_default(rotation: Rotation) -> dict[str, Any]:
+    """Of visitors whom no rule matches."""
     if rotation.distribution is None:
         return {"quick": _fast(((rotation.shares, 1.0),), rotation.members)}
     holdout = rotation.distribution.holdout
@@ -370,6 +413,7 @@ def _campaign(
         currency=row.currency, binding=row.binding and not row.smart_rotation,
         to_site=site is not None and not row.direct,
         paused=row.status != "active", gate=gate,
+        index=RuleIndex((rule.condition for rule in rotation.rules), CLICK_READERS) if rotation.rules else None,
         country_prices={
             country: price_of_click(row.cost_model, price) or 0
             for country, price in (row.country_costs or {}).items()

@@ -1,7 +1,8 @@
 """Conditions as clicks ask them: closures made once, and an index of rules by the plain values they ask for."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from typing import Generic, Protocol, TypeVar
 
 from storage.ledger.clicks.conditions import (
     ANY,
@@ -12,7 +13,9 @@ from storage.ledger.clicks.conditions import (
     Not,
     Test,
     Visitor,
+    address_number,
     address_span,
+    beginning,
     hours_span,
     is_pattern,
     pattern,
@@ -23,7 +26,8 @@ from storage.ledger.clicks.referrers import search_engine
 
 Matches = Callable[[Visitor], bool]
 Key = tuple[str, str]
-"""A thing that rules ask of, and its value: ("country", "DE")."""
+"""A thing that rules ask of, and its value: ("country", "DE"); ("sub1*", "zone") for one that begins so."""
+PREFIX = "*"
 
 
 def compiled(node: Node, salt: int = 0) -> Matches:
@@ -190,25 +194,35 @@ def asked(node: Node) -> frozenset[str]:
     return frozenset().union(*(asked(part) for part in ((node.of,) if isinstance(node, Not) else node.of)))
 
 
-def keys(node: Node) -> tuple[Key, ...] | None:
-    """Plain values, or networks, of which a visitor must have one for the condition to hold; None if there are no such.
-
-    Plain values are preferred: they are looked up, while a network is searched for.
+def keys(node: Node, names: Container[str] = READERS) -> tuple[Key, ...] | None:
+    """Values, beginnings of values, or networks, of which a visitor must have one for the condition to hold; None if
+    there are no such. Of several the rarest are taken. `names`: the things that can be looked up; networks always can.
     """
     if isinstance(node, Test):
-        plain = node.name in READERS or node.name == "ip"
-        plain = plain and not any(is_pattern(value) or value.startswith("!") for value in node.values)
-        return tuple((node.name, value) for value in node.values) if plain else None
+        return _test_keys(node) if node.name in names or node.name == "ip" else None
     if isinstance(node, Not):
         return None
-    parts = [keys(part) for part in node.of]
+    parts = [keys(part, names) for part in node.of]
     if isinstance(node, All):
-        return min((part for part in parts if part is not None), key=_costs, default=None)
+        return min((part for part in parts if part is not None), key=_part_of_traffic, default=None)
     return None if None in parts else tuple(key for part in parts if part is not None for key in part)
 
 
-def _costs(needed: tuple[Key, ...]) -> tuple[bool, int]:
-    return any(name == "ip" for name, _ in needed), len(needed)
+def _test_keys(test: Test) -> tuple[Key, ...] | None:
+    if any(value.startswith("!") for value in test.values):
+        return None
+    needed = [(test.name + PREFIX, beginning(v)) if is_pattern(v) else (test.name, v) for v in test.values]
+    return tuple(needed) if all(value for _, value in needed) else None
+
+
+_DIFFERENT = {"country": 20, "language": 10, "os": 5, "browser": 5, "device": 3, "source": 1}
+"""How many values of a thing a campaign's visitors have, about; of all others many more."""
+
+
+def _part_of_traffic(needed: tuple[Key, ...]) -> tuple[float, int]:
+    """How many visitors have one of the keys, about; of as many, what is looked up comes before what is searched."""
+    part = sum(1 / _DIFFERENT.get(name.removesuffix(PREFIX), 1_000) for name, _ in needed)
+    return part, sum(name.endswith(PREFIX) + 2 * (name == "ip") for name, _ in needed)
 
 
 class _Networks:
@@ -220,20 +234,31 @@ class _Networks:
         self._cuts = sorted({0, *(first for first, _, _ in known), *(last + 1 for _, last, _ in known)})
         self._rules = [sorted({number for first, last, number in known if first <= cut <= last}) for cut in self._cuts]
 
-    def of(self, visitor: Visitor) -> Sequence[int] | None:
-        address = visitor.number()
-        return self._rules[bisect_right(self._cuts, address) - 1] if address >= 0 else None
+    def of(self, address: str) -> Sequence[int] | None:
+        number = address_number(address)
+        return self._rules[bisect_right(self._cuts, number) - 1] if number >= 0 else None
 
 
-class RuleIndex:
-    """Which of many rules can match a visitor at all: those that ask for one of the visitor's values, and those that
-    ask for no plain value."""
+class Addressed(Protocol):
+    """Whoever rules are asked of: a visitor, or a click."""
 
-    def __init__(self, conditions: Iterable[Node]) -> None:
-        buckets: dict[str, dict[str, list[int]]] = {}
+    @property
+    def address(self) -> str: ...
+
+
+Subject = TypeVar("Subject", bound=Addressed)
+_Places = dict[str, list[int]]
+
+
+class RuleIndex(Generic[Subject]):
+    """Which of many rules can match at all: those that ask for one of the subject's values, and those that ask for no
+    value that can be looked up. `readers` tell the values, by the names of READERS."""
+
+    def __init__(self, conditions: Iterable[Node], readers: Mapping[str, Callable[[Subject], str]]) -> None:
+        buckets: dict[str, _Places] = {}
         always: list[int] = []
         for number, node in enumerate(conditions):
-            needed = keys(node)
+            needed = keys(node, readers)
             if needed is None:
                 always.append(number)
             for name, value in dict.fromkeys(needed or ()):
@@ -241,19 +266,33 @@ class RuleIndex:
         spans = [(*address_span(value), number) for value, of in buckets.pop("ip", {}).items() for number in of]
         self._networks = _Networks(spans) if spans else None
         self._always = always
-        self._fields = tuple((READERS[name], by_value) for name, by_value in buckets.items())
+        self._exact = tuple((read, buckets[name]) for name, read in readers.items() if name in buckets)
+        self._prefixes = tuple(
+            (readers[name], _by_length(buckets[name + PREFIX])) for name in readers if name + PREFIX in buckets
+        )
 
-    def candidates(self, visitor: Visitor) -> Sequence[int]:
+    def candidates(self, subject: Subject) -> Sequence[int]:
         """Numbers of those rules, in order."""
         found: Sequence[int] = self._always
         numbers: Sequence[int] | None
-        for read, by_value in self._fields:
-            numbers = by_value.get(read(visitor))
+        for read, by_value in self._exact:
+            numbers = by_value.get(read(subject))
             if numbers is not None:
                 found = sorted({*found, *numbers}) if found else numbers
-        if self._networks is not None and (numbers := self._networks.of(visitor)):
+        for read, lengths in self._prefixes:
+            text = read(subject)
+            for length, by_prefix in lengths:
+                numbers = by_prefix.get(text[:length])
+                if numbers is not None:
+                    found = sorted({*found, *numbers}) if found else numbers
+        if self._networks is not None and (numbers := self._networks.of(subject.address)):
             found = sorted({*found, *numbers}) if found else numbers
         return found
+
+
+def _by_length(by_prefix: _Places) -> tuple[tuple[int, _Places], ...]:
+    lengths = sorted({len(prefix) for prefix in by_prefix})
+    return tuple((n, {prefix: of for prefix, of in by_prefix.items() if len(prefix) == n}) for n in lengths)
 
 
 def failing(node: Node, visitor: Visitor, salt: int = 0) -> Node | None:

@@ -74,7 +74,7 @@ class Visitor(msgspec.Struct, kw_only=True):
     def number(self) -> int:
         """The address as a number, that of IPv6 from 2³² on; -1 for none."""
         if self._number is None:
-            self._number = _address_number(self.address)
+            self._number = address_number(self.address)
         return self._number
 
     def draw(self, salt: int) -> int:
@@ -320,7 +320,7 @@ def address_span(text: str) -> tuple[int, int]:
     """The first and last address of an address, a network or a span, as numbers. Raises ValueError."""
     first, dash, last = text.partition("-")
     if dash:
-        span = _address_number(first.strip()), _address_number(last.strip())
+        span = address_number(first.strip()), address_number(last.strip())
         if min(span) < 0 or span[0] > span[1] or (span[0] < 1 << 32) != (span[1] < 1 << 32):
             raise ValueError(text)
         return span
@@ -329,7 +329,8 @@ def address_span(text: str) -> tuple[int, int]:
     return int(network[0]) + offset, int(network[-1]) + offset
 
 
-def _address_number(address: str) -> int:
+def address_number(address: str) -> int:
+    """An address as a number, that of IPv6 from 2³² on; -1 for what is none."""
     try:
         return int.from_bytes(inet_pton(AF_INET, address), "big")
     except (OSError, ValueError):
@@ -345,6 +346,11 @@ def _address_number(address: str) -> int:
 def is_pattern(value: str) -> bool:
     """Whether a value has stars or question marks; `\\*` and `\\?` stand for themselves in it."""
     return "*" in value or "?" in value
+
+
+def beginning(value: str) -> str:
+    """What every text that a pattern matches begins with, as far as that is plain."""
+    return re.split(r"[*?\\\\]", value, maxsplit=1)[0]
 
 
 def pattern(values: Iterable[str]) -> Callable[[str], Any] | None:

@@ -9,7 +9,6 @@ from itertools import accumulate, pairwise
 
 import msgspec
 
-from storage.ledger.clicks.compiled_conditions import RuleIndex
 from storage.ledger.clicks.conditions import All, Node
 from storage.ledger.clicks.rotation_rules import Visitor, read_rules
 from storage.ledger.facts import Reason
@@ -80,12 +79,15 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     alternatives: dict[int, int] = {}
     members: frozenset[int] = frozenset()  # offers a returning visitor may keep
     distribution: Distribution | None = None
-    index: RuleIndex | None = None  # of many rules
     asks: frozenset[str] = frozenset()  # what the rules ask of a visitor
 
-    def candidates(self, visitor: Visitor) -> Sequence[int]:
-        """Numbers of the rules that may match, in order."""
-        return range(len(self.rules)) if self.index is None else self.index.candidates(visitor)
+    def first_match(self, visitor: Visitor, among: Sequence[int] | None = None) -> int:
+        """The number of the first rule that matches, -1 if none does. `among`: those that may, in order."""
+        rules = self.rules
+        for number in range(len(rules)) if among is None else among:
+            if rules[number].matches(visitor):
+                return number
+        return -1
 
 
 class Pick(msgspec.Struct, frozen=True):
@@ -98,20 +100,18 @@ class Pick(msgspec.Struct, frozen=True):
 
 def pick(
     rotation: Rotation, visitor: Visitor, *, availability: AvailabilityOf, bound: int, roll: float,
-    seen: Container[int] = (),
+    seen: Container[int] = (), among: Sequence[int] | None = None,
 ) -> Pick:  # fmt: skip
     """Choose for one visitor. `bound` is the offer they keep, 0 if none; `roll` is random, 0 ≤ roll < 1; offers they
-    have `seen` come after all others."""
+    have `seen` come after all others; `among` are the rules that may match, if an index has told."""
     if bound and bound in rotation.members and availability(bound) is Availability.OPEN:
         return Pick(bound, Reason.BOUND)
-    for number in rotation.candidates(visitor):
-        rule = rotation.rules[number]
-        if rule.matches(visitor):
-            choice = _choose(rule.shares, rotation, availability=availability, roll=roll, seen=seen)
-            if choice.offer_id:
-                return Pick(choice.offer_id, choice.reason, number)
-            default = _default(rotation, visitor, availability=availability, roll=roll, seen=seen)
-            return Pick(default.offer_id, choice.reason, number)
+    if (number := rotation.first_match(visitor, among)) >= 0:
+        choice = _choose(rotation.rules[number].shares, rotation, availability=availability, roll=roll, seen=seen)
+        if choice.offer_id:
+            return Pick(choice.offer_id, choice.reason, number)
+        default = _default(rotation, visitor, availability=availability, roll=roll, seen=seen)
+        return Pick(default.offer_id, choice.reason, number)
     choice = _default(rotation, visitor, availability=availability, roll=roll, seen=seen)
     if rotation.rules and (choice.reason is Reason.CHOSEN or not rotation.shares):
         return Pick(choice.offer_id, Reason.NO_RULE)
@@ -141,10 +141,8 @@ def _cuts(
     distribution = rotation.distribution
     holdout = distribution.holdout if distribution else 1.0
     yield holdout
-    for number in rotation.candidates(visitor):
-        if rotation.rules[number].matches(visitor):
-            yield from _ends(rotation.rules[number].shares, availability, seen)
-            break
+    if (number := rotation.first_match(visitor)) >= 0:
+        yield from _ends(rotation.rules[number].shares, availability, seen)
     for end in _ends(rotation.shares, availability, seen):
         yield end * holdout
     if distribution:

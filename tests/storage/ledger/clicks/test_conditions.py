@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.ledger.clicks.compiled_conditions import RuleIndex, compiled, failing
+from storage.ledger.clicks.compiled_conditions import READERS, RuleIndex, compiled, failing
 from storage.ledger.clicks.conditions import All, AnyOf, Node, Not, Test, Visitor, from_json, pattern, to_json
 from storage.ledger.clicks.referrers import host_and_path, search_engine
 from storage.ledger.clicks.rotation import Availability, CompiledRule, Rotation, Share, pick
@@ -187,7 +187,8 @@ def _is(name: str, value: str, visitor: Visitor) -> bool:
         case "hours":
             return 9 * 60 <= visitor.minute < 18 * 60
         case "ip":
-            return bool(visitor.address) and ip_address(visitor.address) in ip_network(value)
+            address = visitor.address.removeprefix("::ffff:")
+            return bool(address) and ip_address(address) in ip_network(value)
         case "referrer" if value == "none":
             return not referrer
         case "referrer" if "*" in value:
@@ -197,11 +198,9 @@ def _is(name: str, value: str, visitor: Visitor) -> bool:
             return host == value or host.endswith(f".{value}")
         case "search":
             return referrer.startswith("google.")
-        case "sub1":
-            text = visitor.subs[0] or ""
-            return (
-                text == "a*" if value == "a\\*" else fnmatch.fnmatchcase(text, value) if "*" in value else text == value
-            )
+        case "sub1" | "sub2" | "os":
+            text = visitor.os.lower() if name == "os" else visitor.subs[int(name[3]) - 1] or ""
+            return text == "a*" if value == "a\\*" else fnmatch.fnmatchcase(text, value)
     return bool(getattr(visitor, name) == value)
 
 
@@ -228,9 +227,9 @@ def test_an_index_of_rules_chooses_the_rule_that_asking_each_does(raw: list[Any]
     rules = tuple(CompiledRule(compiled(node, n), (Share(n + 1),), "", node) for n, node in enumerate(nodes))
     for visitor in visitors:
         results = [
-            pick(Rotation(rules=rules, shares=(Share(99),), index=index), visitor,
+            pick(Rotation(rules=rules, shares=(Share(99),)), visitor, among=among,
                  availability=lambda _offer: Availability.OPEN, bound=0, roll=0.5)
-            for index in (None, RuleIndex(nodes))
+            for among in (None, RuleIndex(nodes, READERS).candidates(visitor))
         ]  # fmt: skip
         assert results[0] == results[1]
 
