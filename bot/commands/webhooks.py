@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct, structs
 
-from bot.core.arguments import Arguments, choices, holds_credentials, refers
+from bot.core.arguments import Arguments, MissingArgument, choices, holds_credentials, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Listing, Page
@@ -31,6 +31,18 @@ class AddedWebhook(Arguments):
     ] = []
     campaigns: Annotated[list[str], refers("campaign", "only what concerns these", changes=False)] = []
     name: Annotated[str | None, Meta(description="what the team calls it", extra={"text": 100})] = None
+
+
+class WebhookEdit(Arguments):
+    webhook: Annotated[str, refers("webhook", "which webhook, such as webhook-7")]
+    url: Annotated[str | None, holds_credentials("address that is called from now on: https://…")] = None
+    events: Annotated[
+        list[str] | None,
+        choices("all that it is told of from now on", "conversion", *EVENTS),
+        Meta(extra={"items": 20}),
+    ] = None
+    name: Annotated[str | None, Meta(description="what the team calls it", extra={"text": 100})] = None
+    status: Annotated[str | None, choices("whether it is told", "active", "paused")] = None
 
 
 class OneWebhook(Arguments):
@@ -175,16 +187,44 @@ async def resume_webhook(ctx: Context, new: OneWebhook) -> Webhook:
     return await _set(ctx, new.webhook, "active")
 
 
+@command("webhook edit", role=Role.BUYER, render=webhook_card, positional=("webhook",))
+async def edit_webhook(ctx: Context, new: WebhookEdit) -> Webhook:
+    """Change a webhook; what is not named stays. It is told by the rights of whoever changed it last."""
+    row = await webhooks.find(ctx.tx, ctx.team_id, new.webhook)
+    before = webhooks.shown(row, ctx.now)
+    if new.status not in {None, "active", "paused"}:
+        raise Refused(f"status: active or paused, not {new.status!r}", field="status")
+    values: dict[str, Any] = {"name": new.name, "status": new.status}
+    if new.url is not None:
+        values["url"] = web_address(new.url, field="url")
+    if new.events is not None:
+        values["events"] = list(_events(new.events, ctx))
+    values = {name: value for name, value in values.items() if value is not None}
+    if not values:
+        raise MissingArgument("nothing to change: name a field, e.g. events=conversion", field="webhook")
+    ctx.unchanged = all(getattr(row, name) == value for name, value in values.items())
+    if not ctx.unchanged:
+        await webhooks.change(ctx.tx, row.id, **values, **_rights(ctx))
+        if "url" in values:
+            await webhooks.move(ctx.tx, row.id, values["url"])
+    return await _noted(ctx, row.id, before)
+
+
+def _rights(ctx: Context) -> dict[str, Any]:
+    """By whose rights a webhook is told from now on: the actor's."""
+    limits = ctx.actor.campaigns
+    return {
+        "role": ctx.actor.role.value, "member_id": ctx.actor.member_id, "token_id": ctx.actor.token_id,
+        "made_by": ctx.actor.name, "limits": None if limits is None else list(limits),
+    }  # fmt: skip
+
+
 async def _set(ctx: Context, word: str, status: str) -> Webhook:
     row = await webhooks.find(ctx.tx, ctx.team_id, word)
     before = webhooks.shown(row, ctx.now)
     columns: dict[str, Any] = {"status": status}
     if status == "active" and before.stopped_why:
-        limits = ctx.actor.campaigns
-        columns |= {
-            "role": ctx.actor.role.value, "member_id": ctx.actor.member_id, "token_id": ctx.actor.token_id,
-            "made_by": ctx.actor.name, "limits": None if limits is None else list(limits),
-        }  # fmt: skip
+        columns |= _rights(ctx)
     ctx.unchanged = all(getattr(row, name) == value for name, value in columns.items())
     await webhooks.change(ctx.tx, row.id, **columns)
     return await _noted(ctx, row.id, before)

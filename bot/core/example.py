@@ -56,6 +56,7 @@ OF_COMMANDS: dict[str, dict[str, Any]] = {
     "stats": {"range": "7d", "by": ["campaign"]},
     "token create": {"name": "reporting", "expires": "90d"},
     "webhook add": {"url": "https://hooks.example.com/casinoflux", "events": ["conversion", "alert"]},
+    "webhook edit": {"webhook": "webhook-7", "events": ["conversion", "held_report"]},
 }  # fmt: skip
 _DAY = "2026-11-21"
 _BY_KIND: dict[Any, Any] = {bool: True, int: 1, dict: {}}

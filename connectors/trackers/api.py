@@ -7,7 +7,9 @@ from typing import Any, Protocol
 import msgspec
 
 from connectors.http import Answer, Http
+from storage.ledger.credentials import hide_credentials
 from storage.ledger.errors import ConnectorError, Refused
+from storage.ledger.imports.macros import translated
 from storage.ledger.imports.tracker import Part
 from storage.ledger.numbers import read_count, read_micro
 
@@ -122,6 +124,14 @@ def first_of(row: Mapping[str, Any], *names: str) -> Any:
 def text_of(row: Mapping[str, Any], *names: str) -> str:
     value = first_of(row, *names)
     return "" if value is None else str(value).strip()
+
+
+def postback_of(url: str, tokens: Mapping[str, str]) -> tuple[str, str]:
+    """A source's postback with our macros, or an empty one and why it is left out: one with a credential is."""
+    if hide_credentials(url) != url:
+        return "", "its postback holds a credential, which is not taken over: source edit"
+    ours, unknown = translated(url, tokens)
+    return ("", f"its postback has {', '.join(unknown)}: left out, source edit") if unknown else (ours, "")
 
 
 async def pages(

@@ -10,11 +10,11 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from connectors.http import Http
-from connectors.trackers.api import Api, Login, Request, base_url, first_of, pages, text_of
+from connectors.trackers.api import Api, Login, Request, base_url, first_of, pages, postback_of, text_of
 from connectors.trackers.places import country_code
 from connectors.trackers.tables import clicks_parts, days_parts, moment
 from storage.ledger.cost_models import CPA, CPM, FIXED, LINK, NONE, REVSHARE, UNIQUE
-from storage.ledger.errors import ConnectorError
+from storage.ledger.errors import ConnectorError, Refused
 from storage.ledger.imports.macros import translated
 from storage.ledger.imports.tracker import (
     DayFigures,
@@ -43,6 +43,12 @@ _CONDITIONS = {
     "os_and_version": "os", "browser_and_version": "browser", "ip": "ip", "referer": "referrer",
     **{f"token_{n}": f"sub{n}" for n in range(1, 11)},
 }  # fmt: skip
+#: Tokens in a postback to a source: docs.binom.org/conv-to-source.php; `payout` is inferred.
+_OUTBOUND = {
+    **{f"t{n}": f"sub{n}" for n in range(1, 11)}, **{f"token_{n}": f"sub{n}" for n in range(1, 11)},
+    "externalid": "click_id", "external_id": "click_id", "clickid": "our_click_id", "payout": "payout",
+    "campaign_name": "campaign",
+}  # fmt: skip
 _COSTS = {"cpc": FIXED, "cpm": CPM, "cpa": CPA, "cpuc": UNIQUE, "revshare": REVSHARE}
 _OWN = {"externalid": "click_id", "cost": "cost", "e": "click_id"}
 
@@ -54,7 +60,12 @@ def _api(http: Http, login: Login) -> Api:
 
 async def probe(http: Http, login: Login) -> None:
     """Raises Refused or ConnectorError where the address or key is wrong."""
-    await _api(http, login).get("/offer/affiliate_network/list")
+    api = _api(http, login)
+    answer = await api.answer("GET", "/offer/affiliate_network/list")
+    if answer.status == 404:
+        raise Refused("url: Binom 2 is not at this address (404). Binom 1 has no API that lists its offers: send its "
+                      "tables with import csv", field="url")  # fmt: skip
+    api.decoded(answer)
 
 
 async def read(http: Http, login: Login, request: Request) -> AsyncIterator[Part]:
@@ -119,10 +130,14 @@ class _Reader:
             if not _is_deleted(row)
         }
         parameters = self._parameters(details, links)
+        names = {text_of(row, "id"): text_of(row, "name") for row in sources}
+        postbacks = self._postbacks(details, names)
         return Setup(
             accounts=tuple(TrackerAccount(key=key, name=name) for name, key in by_name.items()),
             sources=tuple(
-                TrackerSource(key=key, name=text_of(row, "name"), **parameters.get(key, {}))
+                TrackerSource(
+                    key=key, name=text_of(row, "name"), postback_url=postbacks.get(key, ""), **parameters.get(key, {})
+                )
                 for row in sources
                 if (key := text_of(row, "id"))
             ),
@@ -150,6 +165,31 @@ class _Reader:
                     parameters[ours], macros[ours] = name, macro
             found[source] = {"parameters": parameters, "macros": {k: v for k, v in macros.items() if v}}
         return found
+
+    def _postbacks(self, details: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, str]:
+        """What sources are told of conversions, by their campaigns' own postback: the list of sources has none."""
+        of_source: dict[str, dict[str, list[str]]] = {}
+        for detail in details.values():
+            if isinstance(detail, dict):
+                urls = of_source.setdefault(text_of(detail, "trafficSourceId"), {})
+                url = text_of(detail.get("campaignSettings") or {}, "s2sPostback")
+                urls.setdefault(url, []).append(text_of(detail, "name"))
+        postbacks: dict[str, str] = {}
+        for key, name in names.items():
+            urls = of_source.get(key, {})
+            told = {url: campaigns for url, campaigns in urls.items() if url}
+            if not told:
+                self._tell("source", name, "a postback of the source itself is not in Binom's answers: if it has one, "
+                           "source edit writes it with our macros")  # fmt: skip
+            elif len(urls) > 1:
+                some = ", ".join(campaign for campaigns in told.values() for campaign in campaigns)
+                self._tell("source", name, f"not all of its campaigns tell it the same (a postback is in {some}): left "
+                           "out, source edit")  # fmt: skip
+            else:
+                postbacks[key], why = postback_of(next(iter(told)), _OUTBOUND)
+                if why:
+                    self._tell("source", name, why)
+        return postbacks
 
     def _offer(self, row: Mapping[str, Any], networks: Mapping[str, str]) -> TrackerOffer:
         url, unknown = translated(text_of(row, "url"), MACROS)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from connectors.http import Http
-from connectors.trackers.api import Api, Login, Request, base_url, pages, text_of
+from connectors.trackers.api import Api, Login, Request, base_url, pages, postback_of, text_of
 from connectors.trackers.places import country_code
 from connectors.trackers.tables import clicks_parts, days_parts, is_off, moment
 from storage.ledger.cost_models import CPA, CPM, FIXED, LINK, NONE, REVSHARE, UNIQUE
@@ -132,10 +132,9 @@ class _Setup:
             parameters[ours] = str(parameter["name"])
             if parameter.get("placeholder"):
                 macros[ours] = str(parameter["placeholder"])
-        postback, unknown = translated(text_of(row, "postback_url"), _OUTBOUND)
-        if unknown:
-            self._tell("source", text_of(row, "name"), f"its postback has {', '.join(unknown)}: left out, source edit")
-            postback = ""
+        postback, why = postback_of(text_of(row, "postback_url"), _OUTBOUND)
+        if why:
+            self._tell("source", text_of(row, "name"), why)
         statuses = tuple(str(word) for word in row.get("postback_statuses") or ())
         return TrackerSource(
             key=text_of(row, "id"), name=text_of(row, "name"), parameters=parameters, macros=macros,

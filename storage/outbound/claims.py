@@ -61,7 +61,7 @@ async def claim(tx: AsyncConnection, now: datetime, *, by_host: Mapping[str, int
     secrets = sources.c.credentials_secret, automations.c.webhook_secret, webhooks.c.secret
     secret = func.coalesce(*secrets).label("credentials_secret")
     query = (
-        select(outbound, secret, sources.c.options)
+        select(outbound, secret, sources.c.options, webhooks.c.url.label("webhook_url"))
         .outerjoin(sources, sources.c.id == outbound.c.source_id)
         .outerjoin(automations, automations.c.id == outbound.c.automation_id)
         .outerjoin(webhooks, webhooks.c.id == outbound.c.webhook_id)
@@ -75,9 +75,13 @@ async def release(tx: AsyncConnection, ids: Sequence[int]) -> None:
 
 
 def _claimed(row: Row[Any]) -> Claimed:
+    payload = msgspec.convert(row.request, OutboundRequest)
+    if payload.webhook is not None and row.webhook_url:  # where it is now, though it was queued for elsewhere
+        call = msgspec.structs.replace(payload.webhook, url=row.webhook_url)
+        payload = msgspec.structs.replace(payload, webhook=call)
     return Claimed(
         id=row.id, team_id=row.team_id, source_id=row.source_id or 0, host=row.host, key=row.idempotency_key,
-        payload=msgspec.convert(row.request, OutboundRequest), attempts=row.attempts,
+        payload=payload, attempts=row.attempts,
         credentials_secret=row.credentials_secret,
         options=row.options or {},
     )  # fmt: skip

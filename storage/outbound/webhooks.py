@@ -132,6 +132,13 @@ async def change(tx: AsyncConnection, webhook_id: int, **values: Any) -> None:
     await tx.execute(update(webhooks).where(webhooks.c.id == webhook_id).values(**values))
 
 
+async def move(tx: AsyncConnection, webhook_id: int, url: str) -> None:
+    """Give a webhook another address, for what it is still to be told too."""
+    await change(tx, webhook_id, url=url)
+    waiting = update(outbound).where(outbound.c.webhook_id == webhook_id, outbound.c.state.in_(("queued", "dead")))
+    await tx.execute(waiting.values(host=host(url)))
+
+
 def shown(row: Row[Any], now: datetime) -> Webhook:
     return Webhook(
         id=row.id, name=row.name, code=f"webhook-{row.id}", url=str(hide_credentials(row.url)), events=row.events,

@@ -51,6 +51,11 @@ LINES: dict[str, tuple[dict[str, Any], ...]] = {
     "alert remove": ({"alert": "alert-1"}, {"alert": "alert-2"}),
     "automation add": ({"rule": "pause offer when epc < 0.20 over 3d with clicks > 500", "channel": "terminal"},),
     "webhook add": ({"url": "https://hooks.example.test/new", "events": ["conversion"]},),
+    "webhook edit": (
+        {"webhook": "webhook-1", "url": "https://hooks.example.test/moved"},
+        {"webhook": "webhook-1", "events": ["conversion", "sync"], "name": "Ours", "status": "paused"},
+        {"webhook": "webhook-2", "status": "active"},
+    ),
     "webhook pause": ({"webhook": "webhook-1"},), "webhook resume": ({"webhook": "webhook-2"},),
     "automation pause": ({"automation": "automation-1"},), "automation resume": ({"automation": "automation-2"},),
     "campaign pause": ({"campaign": ["c1"]}, {"campaign": ["c1", "c2"]}), "campaign resume": ({"campaign": ["c3"]},),

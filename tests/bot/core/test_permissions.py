@@ -47,7 +47,10 @@ LIMITED: dict[str, dict[str, str]] = {
     "automation edit": {"automation": "yes no no"},
     "webhook add": {"campaigns": "yes - no"},
     "webhook list": {"-": "yes"},
-    **{f"webhook {verb}": {"webhook": "yes no no"} for verb in ("log", "pause", "remove", "resend", "resume", "show")},
+    **{
+        f"webhook {verb}": {"webhook": "yes no no"}
+        for verb in ("edit", "log", "pause", "remove", "resend", "resume", "show")
+    },
     "webhook test": {"webhook": "yes no no"},
     "automation list": {"-": "yes"},
     "automation log": {"automation": "yes no no"},

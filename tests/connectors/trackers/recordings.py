@@ -98,10 +98,10 @@ def keitaro(*, busy: int = 0) -> Answering:
     return answering
 
 
-def binom() -> Answering:
-    """Numbers are text with commas; the report of a day has three levels."""
+def binom(postback: str | None = "https://push.example.test/pb?c={externalid}&p={payout}") -> Answering:
+    """Numbers are text with commas; a day's report has three levels. `postback` is the campaign's to its source."""
     details: dict[str, Any] = {
-        "name": "Push DE", "key": "bk1", "trafficSourceId": 2, "cost": {
+        "name": "Push DE", "key": "bk1", "trafficSourceId": 2, "campaignSettings": {"s2sPostback": postback}, "cost": {
             "model": "CPC", "isAuto": False, "money": {"amount": "0.05", "currency": "EUR"}},
         "customRotation": {
             "defaultPaths": [{"id": 1, "name": "p", "enabled": True, "weight": 100, "landings": [], "offers": [

@@ -246,6 +246,58 @@ async def test_another_tracker_moves_in(opened: Opened, system: str) -> None:
         assert (shown["outcome"], shown["event"]) == ("accepted", "first_deposit")
 
 
+@on_sqlite
+@pytest.mark.parametrize(
+    ("postback", "made", "told"),
+    [
+        ("https://p.example.test/?c={externalid}&p={payout}", "https://p.example.test/?c={click_id}&p={payout}", ""),
+        (None, "", "a postback of the source itself is not in Binom's answers"),
+        ("https://push.example.test/pb?c={externalid}&x={user_agent_hash}", "", "its postback has user_agent_hash"),
+        ("https://push.example.test/pb?c={externalid}&token=s3cr3t", "", "its postback holds a credential"),
+    ],
+)  # fmt: skip
+async def test_binoms_postbacks_come_over_by_its_campaigns_or_are_said(
+    opened: Opened, postback: str | None, made: str, told: str
+) -> None:
+    async with hub(opened) as deployment, serving(recordings.binom(postback)) as web:
+        say = deployment.say
+        shown = await read_over_http(deployment, f"import binom key={recordings.KEY} url={web.url} {DATES}")
+        await say(f"import map {shown['id']} statuses=ftd=first_deposit")
+        await carried_out(deployment, shown["id"])
+        shown = await say(f"import show {shown['id']}")
+        source = await say("source show pushhouse")
+        assert {event: template["url"] for event, template in source["postbacks"].items()} == (
+            {"first_deposit": made} if made else {}
+        )
+        assert told in str(shown["plan"])
+        assert "s3cr3t" not in str(shown)
+
+
+@on_sqlite
+async def test_an_import_is_put_away_since_it_cannot_be_taken_back(opened: Opened) -> None:
+    async with hub(opened) as deployment, serving(recordings.binom()) as web:
+        say = deployment.say
+        shown = await read_over_http(deployment, f"import binom key={recordings.KEY} url={web.url} {DATES}")
+        await carried_out(deployment, shown["id"])
+        assert (await say("history 2026-10-01..2026-10-31"))["totals"]["clicks"] == 2038
+        with pytest.raises(Refused, match=r"cannot be taken back|no change of yours"):
+            await say("undo")
+        await say("import cutover push-de 2026-09-01")
+        assert not (await say("history 2026-10-01..2026-10-31"))["totals"]["clicks"]
+        question = await say("campaign archive push-de")
+        if "confirm" in question:
+            await say(f"confirm {question['confirm']}")
+        assert (await say("campaign show push-de"))["status"] == "archived"
+
+
+@on_sqlite
+async def test_a_tracker_that_is_binom_1_is_sent_to_its_tables(opened: Opened) -> None:
+    async with hub(opened) as deployment, serving(lambda _request: answer("not found", status=404)) as web:
+        with pytest.raises(Refused, match=r"Binom 1 .* import csv") as refused:
+            await deployment.say(f"import binom key={recordings.KEY} url={web.url} {DATES}")
+        assert refused.value.field == "url"
+
+
 #: The parameter by which a postback to the tracker says what happened.
 EVENTS = {"binom": "cnv_status", "voluum": "et", "redtrack": "type"}
 

@@ -243,3 +243,54 @@ async def test_a_postback_is_told_with_its_click_as_pending_as_approved_and_as_r
         ]  # fmt: skip
         assert {of["data"]["click_id"] for of in told} == {click_id}
         assert {row.state for row in rows} == {"queued"}
+
+
+async def test_an_edit_changes_what_it_names_for_what_is_queued_too(opened: Opened) -> None:
+    async with scene(opened, status=500) as (say, failing), serving(lambda _request: answer("thanks")) as web:
+        made = await say(f"webhook add {failing.url}/wrong?key=s3cret events=conversion name=BI")
+        await convert(say, "spring")
+        hub = hub_of(say)
+        await outbound_job.tick(hub)
+        assert len(failing.asked) == 1
+        edited = await say(f"webhook edit BI url={web.url}/right")
+        assert (edited["url"], edited["events"], edited["status"]) == (f"{web.url}/right", made["events"], "active")
+        say.later(minutes=5)
+        await outbound_job.tick(hub)
+        assert [verify(request, made["secret"])["type"] for request in web.asked] == ["conversion.first_deposit"]
+        await say("webhook edit BI events=deposit,sync")
+        await convert(say, "spring", "registration")
+        await convert(say, "spring", "deposit")
+        await outbound_job.tick(hub)
+        assert [verify_type(request) for request in web.asked][1:] == ["conversion.deposit"]
+        await say("webhook edit BI status=paused name=Ours")
+        await convert(say, "spring", "deposit")
+        await outbound_job.tick(hub)
+        assert (len(web.asked), len(failing.asked)) == (2, 1)
+        await say("webhook edit Ours status=active")
+        assert (await say("undo"))["undone"] == "webhook edit"
+        assert (await say("webhook show Ours"))["status"] == "paused"
+        assert "s3cret" not in str(await say("audit"))
+
+
+async def test_an_edit_is_refused_at_its_field_and_keeps_to_the_editors_rights(opened: Opened) -> None:
+    async with scene(opened) as (say, web):
+        await say(f"webhook add {web.url}/in events=all campaigns=spring")
+        await say(f"webhook add {web.url}/all events=conversion")
+        for words, field in (
+            ("url=ftp://x.example.test", "url"), ("events=sale", "events"), ("", "webhook"), ("status=off", "status"),
+        ):  # fmt: skip
+            with pytest.raises(Refused) as refused:
+                await say(f"webhook edit webhook-1 {words}")
+            assert refused.value.field == field
+        limited: dict[str, Any] = {"role": Role.BUYER, "campaigns": ("spring",)}
+        with pytest.raises(Forbidden):
+            await say("webhook edit webhook-2 name=Mine", **limited)
+        with pytest.raises(Forbidden, match="whole accounts"):
+            await say("webhook edit webhook-1 events=sync", **limited)
+        edited = await say(f"webhook edit webhook-1 url={web.url}/mine", **limited)
+        assert edited["campaigns"] == ["spring"]
+        await convert(say, "autumn")
+        await outbound_job.tick(hub_of(say))
+        assert [request.path for request in web.asked] == ["/all"]
+        with pytest.raises(Forbidden):
+            await say("webhook edit webhook-1 name=x", role=Role.VIEWER)
