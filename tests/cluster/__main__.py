@@ -1,5 +1,9 @@
-"""`python -m tests.cluster up | test [fault …] | down`: the laboratory from the command line."""
+"""`python -m tests.cluster check | up | test [fault …] | down`: the laboratory from the command line.
 
+`check` says whether one can be built here, and what is lacking.
+"""
+
+import signal
 import sys
 import time
 
@@ -21,8 +25,10 @@ def main(words: list[str]) -> int:
     if lacks := missing():
         print(f"the laboratory needs {', '.join(lacks)}", file=sys.stderr)
         return 1
-    laboratory.be_polite()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
     match words:
+        case ["check"]:
+            return 0
         case ["up"]:
             up()
         case ["down"]:
@@ -49,9 +55,12 @@ def try_faults(names: list[str]) -> int:
         print(f"no such fault: {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
         return 2
     stood = bool(namespaces.existing())
-    lab = laboratory.attach() if stood else up()
     try:
-        return 0 if try_all(lab, [known[name] for name in names] or list(FAULTS)) else 1
+        lab = laboratory.attach() if stood else up()
+        well = try_all(lab, [known[name] for name in names] or list(FAULTS))
+        if not well:
+            print(lab.processes.logs(), file=sys.stderr)
+        return 0 if well else 1
     finally:
         if not stood:
             laboratory.take_down()

@@ -93,6 +93,11 @@ class Hubs:
     def kill(self, hub: str) -> None:
         self._processes.kill(hub)
 
+    def born(self, hub: str) -> float:
+        """When the hub's process was started, as seconds since 1970; 0 while it does not run."""
+        process = self._processes.find(hub)
+        return process.create_time() if process else 0.0
+
     def ready(self, hub: str) -> bool:
         """Whether requests go into the database: nothing waits outside it."""
         try:

@@ -14,10 +14,17 @@ LEASED = [job.name for job in TIMETABLE if job.leased]
 
 
 class Run(NamedTuple):
-    """A hub has run a job between two looks."""
+    """A process of a hub has run a job at least once between two looks, `earliest` and `latest`."""
 
-    at: float
+    earliest: float
+    latest: float
     hub: str
+    born: float = 0
+    """When the process was started: a hub that was started again is another runner."""
+
+    @property
+    def runner(self) -> tuple[str, float]:
+        return self.hub, self.born
 
 
 class JobWatch:
@@ -27,7 +34,6 @@ class JobWatch:
         self._hubs = hubs
         self._stopping = threading.Event()
         self._runs: dict[str, list[Run]] = defaultdict(list)
-        self._counts: dict[tuple[str, str], float] = {}
         self._threads = [threading.Thread(target=self._watch, args=(hub,), daemon=True) for hub in HUBS]
 
     def start(self) -> None:
@@ -40,38 +46,56 @@ class JobWatch:
             thread.join()
 
     def _watch(self, hub: str) -> None:
+        before: Look | None = None
         while not self._stopping.wait(1.0):
-            metrics, at = self._hubs.metrics(hub), time.time()
-            for job in LEASED:
-                value = metrics.get(f'casinoflux_job_runs_total{{job="{job}"}}')
-                if value is not None:
-                    self._note(job, Run(at, hub), value)
-
-    def _note(self, job: str, run: Run, value: float) -> None:
-        before = self._counts.get((run.hub, job))
-        self._counts[run.hub, job] = value
-        since = value - before if before is not None and value >= before else value  # it begins again with the process
-        if before is not None and since:
-            self._runs[job].append(run)
+            asked, born = time.time(), self._hubs.born(hub)
+            metrics = self._hubs.metrics(hub)
+            if not metrics or born != self._hubs.born(hub):
+                continue
+            counts = {job: metrics.get(f'casinoflux_job_runs_total{{job="{job}"}}', 0.0) for job in LEASED}
+            if before is not None and before.born == born:
+                for job in LEASED:
+                    if counts[job] > before.counts[job]:
+                        self._runs[job].append(Run(before.asked, time.time(), hub, born))
+            before = Look(asked, born, counts)
 
     def holder(self, job: str = "settle") -> str:
         """The hub that ran a job last; empty before the first run."""
-        runs = sorted(self._runs[job])
-        return runs[-1].hub if runs else ""
+        runs = self._runs[job]
+        return max(runs, key=lambda run: run.latest).hub if runs else ""
 
     def shared(self) -> list[str]:
-        """Jobs that two hubs have run by turns: one, the other, and the first again within a lease."""
-        return [job for job, runs in self._runs.items() if alternates(sorted(runs), LEASE.total_seconds())]
+        """Jobs that two hubs have run by turns, with who ran them when."""
+        found = {job: alternates(runs, LEASE.total_seconds()) for job, runs in self._runs.items()}
+        return [f"{job} ({' '.join(_words(run) for run in runs)})" for job, runs in found.items() if runs]
 
 
-def alternates(runs: list[Run], within: float) -> bool:
-    """Whether the work came back to the hub that had lost it within so many seconds."""
-    spans: list[tuple[str, float, float]] = []  # hub, first run, last run
-    for run in runs:
-        if spans and spans[-1][0] == run.hub:
-            spans[-1] = (run.hub, spans[-1][1], run.at)
-        else:
-            spans.append((run.hub, run.at, run.at))
-    return any(
-        first[0] == third[0] and third[1] - first[2] < within for first, third in zip(spans, spans[2:], strict=False)
-    )
+class Look(NamedTuple):
+    """What a hub had counted, and when it was asked."""
+
+    asked: float
+    born: float
+    counts: dict[str, float]
+
+
+def _words(run: Run) -> str:
+    return f"{run.hub} {run.earliest:.1f}–{run.latest:.1f}"
+
+
+def alternates(runs: list[Run], within: float) -> tuple[Run, ...]:
+    """Three runs of which the second is another process' and the third the first one's again, within so many seconds.
+
+    A process that has lost a lease gets it back after another's has lapsed, or after another has ended and given it
+    back: neither lies within a lease of its own last run. Runs whose order is not certain are no proof.
+    """
+    ordered = sorted(runs)
+    for n, first in enumerate(ordered):
+        other: Run | None = None
+        for run in ordered[n + 1 :]:
+            if run.earliest - first.latest >= within:
+                break
+            if run.runner != first.runner and run.earliest >= first.latest:
+                other = other or run
+            elif run.runner == first.runner and other is not None and run.earliest >= other.latest:
+                return first, other, run
+    return ()

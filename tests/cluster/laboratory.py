@@ -1,6 +1,5 @@
 """The laboratory as a whole: set up, used, taken down."""
 
-import os
 import shutil
 import time
 from pathlib import Path
@@ -186,8 +185,3 @@ def addresses() -> str:
     """Where things are, for whoever looks around."""
     shown = ", ".join(f"{name} {address}" for name, address in MACHINES.items())
     return f"{shown}\nhubs behind {PUBLIC_URL}, from inside: ip netns exec {namespaces.PREFIX}op …, folder {FOLDER}"
-
-
-def be_polite() -> None:
-    """Leave the processor to others; what is started from here inherits it."""
-    os.nice(5)

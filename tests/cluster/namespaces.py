@@ -8,7 +8,8 @@ import os
 import subprocess
 from collections.abc import Iterable
 
-PREFIX = "cfl-"
+NAME = os.environ.get("CLUSTER", "cfl")  # laboratories of different names stand side by side
+PREFIX = f"{NAME}-"
 SWITCH = f"{PREFIX}sw"
 PASSIVE = "02:00:00:00:00:fe"  # a hardware address that no machine has: what is sent to it is lost without a word
 _CLONE_NEWNET = 0x40000000

@@ -3,11 +3,14 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from tests.cluster.processes import PATH
 
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+
+NAMESPACES = "the right to make network namespaces and to mount file systems in memory"
 
 #: Package of Debian 12 → a file of it.
 PACKAGES = {
@@ -22,10 +25,12 @@ def missing() -> list[str]:
     """What is not there, in words; empty if the laboratory can be built. Installs packages where it may."""
     if os.geteuid():
         return ["root: it makes network namespaces"]
+    if shutil.which("ip", path=PATH) and not _may_make_namespaces():
+        return [NAMESPACES]
     if _lacking() and shutil.which("apt-get", path=PATH):
         _install(_lacking())
     lacks = [f"the package {name}" for name in _lacking()]
-    return lacks or ([] if _may_make_namespaces() else ["the right to make network namespaces"])
+    return lacks or ([] if _may_make_namespaces() else [NAMESPACES])
 
 
 def _lacking() -> list[str]:
@@ -39,20 +44,28 @@ def _install(packages: list[str]) -> None:
     if ours:
         policy.write_text("#!/bin/sh\nexit 101\n")
         policy.chmod(0o755)
-    environment = {"PATH": PATH, "DEBIAN_FRONTEND": "noninteractive"}
+    environment = {**os.environ, "PATH": PATH, "DEBIAN_FRONTEND": "noninteractive"}
     try:
         print(f"installing {', '.join(packages)}", flush=True)
-        subprocess.run(["apt-get", "update", "-qq"], env=environment, check=True)
+        subprocess.run(["apt-get", "update", "-qq"], env=environment, check=False)
         words = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages]
-        subprocess.run(words, env=environment, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(words, env=environment, check=False, stdout=subprocess.DEVNULL)
     finally:
         if ours:
             policy.unlink()
 
 
 def _may_make_namespaces() -> bool:
-    name = f"cfl-probe-{os.getpid()}"
-    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False).returncode == 0
+    name, place = f"cfl-probe-{os.getpid()}", tempfile.mkdtemp(prefix="cfl-probe-")
+    made = _succeeds("ip", "netns", "add", name)
+    mounted = _succeeds("mount", "-t", "tmpfs", "-o", "size=1m", "casinoflux-probe", place)
     if made:
-        subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
-    return made
+        _succeeds("ip", "netns", "del", name)
+    if mounted:
+        _succeeds("umount", place)
+    Path(place).rmdir()
+    return made and mounted
+
+
+def _succeeds(*words: str) -> bool:
+    return subprocess.run(words, capture_output=True, env={"PATH": PATH}, check=False).returncode == 0

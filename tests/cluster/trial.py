@@ -66,6 +66,8 @@ def try_fault(lab: Laboratory, fault: Fault, number: int) -> tuple[Result, Room]
     result = _account(lab, fault, run, read_journal(journal), (start, mended))
     if fault.name == "upgrade" and not before_upgrade:
         result.remarks.append("the schema was not upgraded: the project's history is not here")
+    if fault.name == "upgrade" and result.errors:
+        result.remarks.append("requests were answered by an error")
     result.remarks += _left_undone(lab, watch, room)
     return result, room
 
