@@ -101,14 +101,14 @@ class HelperProcess:
             child = self._child = self._child or _start()
             try:
                 return _send_and_receive(child, request)
-            except (OSError, EOFError, pickle.UnpicklingError) as error:
+            except Exception as error:  # what cannot be read stays in the pipe: the next answer would be the same
                 ended = self._child is None  # by `_end`: the caller no longer waits
                 child.kill()
                 child.communicate()
                 self._child = None
                 if ended:
                     break
-                log.warning("the helper process ended (%s): it is started again", type(error).__name__)
+                log.warning("the helper process is started again: %s: %s", type(error).__name__, error)
         raise HelperFailed("the helper process ended before the work was done: see the log, then try again")
 
     def _end(self) -> None:
@@ -118,14 +118,15 @@ class HelperProcess:
 
 
 def _start() -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "hub.runtime.helper_process"]
+    # Imported, not run as `__main__`: the errors of this module have to be known to the hub by the same name.
+    command = [sys.executable, "-c", f"from {__name__} import main; main()"]
     return subprocess.Popen(  # noqa: S603 - our own words; a session of its own, so that Ctrl-C is for the hub alone
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     )
 
 
 def _send_and_receive(child: "subprocess.Popen[bytes]", request: tuple[Any, ...]) -> tuple[bool, Any]:
-    """Raises OSError or EOFError if the process has ended."""
+    """Raises OSError or EOFError if the process has ended, anything else if its answer cannot be read."""
     assert child.stdin is not None  # noqa: S101 - both are pipes
     assert child.stdout is not None  # noqa: S101
     pickle.dump(request, child.stdin, protocol=5)
@@ -164,7 +165,3 @@ async def _outcome(job: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple
 def _answer(answers: BinaryIO, outcome: tuple[bool, Any]) -> None:
     pickle.dump(outcome, answers, protocol=5)
     answers.flush()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,10 +1,11 @@
 """Jobs that the tests give the helper process."""
 
 import os
-import sys
 import time
 from pathlib import Path
+from typing import Any
 
+from hub.runtime import helper_process
 from storage.ledger.errors import Refused
 
 
@@ -36,4 +37,20 @@ def mark_and_compute(path: str) -> None:
 
 def end_when_idle_for(seconds: float) -> None:
     """Have this process wait no longer than that for its next job."""
-    vars(sys.modules["__main__"])["IDLE_SECONDS"] = seconds
+    helper_process.IDLE_SECONDS = seconds
+
+
+def fail() -> None:
+    """As when the database goes away under a job."""
+    raise ConnectionResetError("the server went away")
+
+
+class Unreadable:
+    """Can be sent, and not be read."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (os, "no_such_name")
+
+
+def answer_unreadably() -> Unreadable:
+    return Unreadable()

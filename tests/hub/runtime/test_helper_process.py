@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -12,7 +12,7 @@ import pytest
 
 from bot.core.message import Chart, Series
 from bot.render.chart_image import draw
-from hub.runtime.helper_process import HelperProcess
+from hub.runtime.helper_process import HelperFailed, HelperProcess
 from storage.ledger.errors import Refused, TooLong
 from tests.hub.runtime import helper_jobs
 
@@ -38,6 +38,13 @@ async def test_an_error_comes_back_as_it_was_raised(helper: HelperProcess) -> No
     with pytest.raises(Refused, match="wrong") as caught:
         await helper.run(helper_jobs.refuse, "amount")
     assert caught.value.field == "amount"
+
+
+@pytest.mark.parametrize("job", [helper_jobs.fail, helper_jobs.answer_unreadably])
+async def test_a_job_that_fails_fails_alone(helper: HelperProcess, job: Callable[[], object]) -> None:
+    with pytest.raises(HelperFailed):
+        await helper.run(job)
+    assert await helper.run(helper_jobs.repeated, b"x", 2) == b"xx"
 
 
 async def test_a_process_that_died_is_replaced(helper: HelperProcess) -> None:
