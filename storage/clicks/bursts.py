@@ -65,11 +65,14 @@ class BurstCounter:
             for address, first, n in await tx.execute(query.order_by(func.count()).limit(_KEPT)):
                 self._begin(bytes(address), int(instant_of(first).timestamp()), n)
 
+    @property
+    def unshared(self) -> bool:
+        """Whether there is something to tell other processes."""
+        return bool(self._unshared)
+
     async def exchange(self, connection: PostgresBatchConnection) -> None:
         """Tell other processes what this one counted, and learn what they did; within a transaction."""
         unshared = sorted(self._unshared.items())
-        if not unshared:
-            return
         began = [(self._young.get(address, 0) or self._old.get(address, 0)) >> _BITS for address, _ in unshared]
         columns = [address for address, _ in unshared], began, [n for _, n in unshared]
         self._learn(await connection.query(_EXCHANGE, *columns))

@@ -165,7 +165,7 @@ class SharedVisitors:
         assert isinstance(connection, PostgresBatchConnection)  # noqa: S101
         ids = [number for key in keys for number in key if number]
         entries: dict[int, int] = {
-            row[0]: row[1] << OFFER_BITS | row[2] for row in await connection.query(_FIND, ids, since)
+            row[0]: row[1] << OFFER_BITS | row[2] for row in await connection.alone(_FIND, ids, since)
         }
         return {
             key: entries.get(key) or entries[previous_day_key]

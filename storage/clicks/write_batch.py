@@ -2,14 +2,22 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 import structlog
-from sqlalchemy import Dialect, Table, Text, bindparam, func, insert, literal_column, select, update
-from sqlalchemy.dialects.postgresql import insert as upsert
 
+from storage.clicks.batch_statements import (
+    POSTGRES_BATCH,
+    ClickRow,
+    FaultRow,
+    RollupRow,
+    Statements,
+    TouchMark,
+    VisitorRow,
+)
 from storage.clicks.bursts import BurstCounter
 from storage.clicks.visitors import OFFER, OFFER_BITS, FurtherKeys, SeenVisitor, Visitors
 from storage.clicks.write_jobs import (
@@ -17,7 +25,6 @@ from storage.clicks.write_jobs import (
     CLICKS,
     COST,
     EARLY,
-    NOT_SHORT,
     OUTGOING,
     UNIQUE,
     Agent,
@@ -34,23 +41,21 @@ from storage.clicks.write_jobs import (
     visitor_keys,
 )
 from storage.db.batch_connection import BatchConnection, PostgresBatchConnection
-from storage.db.bulk_sql import Compiled
+from storage.db.unavailable import sqlstate_of
 from storage.ledger.clicks.click_id import first_id_at
 from storage.ledger.clicks.visitor import Recognition, offer_place, site_place, visitor_id
-from storage.tables import SUBS, budget_counts, cap_counts, click_rollup, clicks, faults, outgoing, touched, user_agents
-from storage.tables.types import Json
 
 log = structlog.get_logger()
 
 DAY = timedelta(hours=24)
 TOUCH_EVERY = 1.0  # seconds
 
+DIVISION_BY_ZERO = "22012"
+
+Query = Callable[..., Awaitable[Sequence[tuple[Any, ...]]]]
+
 FaultKey = tuple[int, int, str, str]
 """team, day (days since 1970), kind, subject."""
-
-COUNTS = ("clicks", "unique_clicks", "bot_clicks", "site_visits", "outgoing", "cost")
-_COLUMNS = [column.name for column in clicks.columns]
-_MISSING = ("", -1)
 
 
 class Counts:
@@ -154,10 +159,15 @@ class WriterState:
             )  # fmt: skip
 
 
+class Overtaken(Exception):
+    """Another process kept a visitor of the batch meanwhile; nothing of it is stored."""
+
+
 class Batch:
     """Everything one transaction writes."""
 
-    def __init__(self, state: WriterState, jobs: Sequence[Job], counts: Counts) -> None:
+    def __init__(self, state: WriterState, jobs: Sequence[Job], counts: Counts, *, hopeful: bool = False) -> None:
+        """`hopeful`: on PostgreSQL new visitors are kept by the last statement, which raises Overtaken if it cannot."""
         self.clicks = [job for job in jobs if isinstance(job, ClickJob)]
         self.outgoing = [job for job in jobs if isinstance(job, OutgoingJob)]
         self.counts = Counts()
@@ -168,33 +178,71 @@ class Batch:
         self._agents: dict[str, int] = {}
         self._marks: list[tuple[int, int]] = []
         self._since = self._now = 0
+        self._hopeful = hopeful and state.connection.shared
+        self._unkept: list[SeenVisitor] = []  # visitors for the last statement
 
-    async def store(self, now: datetime) -> None:
-        """Write it all, within a transaction. Every job decides, again where a cap proves full."""
+    async def store(self, now: datetime, decided: Callable[[], None]) -> None:
+        """Write it all, within a transaction. Every job decides, again where a cap proves full.
+
+        `decided` is called before the first statement that may be the transaction's end. Raises Overtaken.
+        """
         self._since, self._now = first_id_at(now - DAY), first_id_at(now)
+        rows: list[tuple[Click, int]] = []
         if self.clicks:
-            await self._decide()
             new = {job.click.agent for job in self.clicks if not job.click.agent.id}
             ids = await self.agent_ids(new) if new else {}
-            await self._insert_clicks([(job.click, job.click.agent.id or ids[job.click.agent]) for job in self.clicks])
+            await self._decide()
+            rows = [(job.click, job.click.agent.id or ids[job.click.agent]) for job in self.clicks]
             for job in self.clicks:
                 self.counts.add_click(job.click)
+        if isinstance(self._connection, PostgresBatchConnection):
+            await self._store_together(self._connection, rows, decided)
+            return
+        if rows:
+            await self._insert_clicks(rows)
         for outgoing_job in self.outgoing:
             await self._go(outgoing_job)
         await self.write_counts()
-        if isinstance(self._connection, PostgresBatchConnection):
-            await self._state.bursts.exchange(self._connection)
+        decided()
 
     async def _insert_clicks(self, rows: Sequence[tuple[Click, int]]) -> None:
         """Insert clicks; each comes with the key of its user agent."""
-        if isinstance(self._connection, PostgresBatchConnection):
-            records = [[None if value in _MISSING else value for value in click.row(agent)] for click, agent in rows]
-            await self._connection.copy("clicks", _COLUMNS, records)
-            return
         many, statements = self._connection.many, self._statements
         await many(statements.clicks_short, [click.short_row(agent) for click, agent in rows if not click.wide])
         if wide := [click.row(agent) for click, agent in rows if click.wide]:
             await many(statements.clicks, wide)
+
+    async def _store_together(
+        self, connection: PostgresBatchConnection, rows: Sequence[tuple[Click, int]], decided: Callable[[], None]
+    ) -> None:
+        """Write clicks, their new visitors and all counts by one statement; outgoing clicks and bursts by others."""
+        records = [_record(click, agent) for click, agent in rows]
+        if self.outgoing:
+            await self._write_together(connection.query, records)
+            records, self._unkept = [], []
+            for outgoing_job in self.outgoing:
+                await self._go(outgoing_job)
+        decided()
+        bursts = self._state.bursts
+        await self._write_together(connection.query if bursts.unshared else connection.alone, records, self.counts)
+        if bursts.unshared:
+            await bursts.exchange(connection)
+
+    async def _write_together(self, query: Query, records: Sequence[ClickRow], counts: Counts | None = None) -> None:
+        rollup, failed = ({}, {}) if counts is None else (counts.rollup, counts.faults)
+        if counts is not None:
+            self._marks = self._state.touches.due({(key[0], key[1] // 24) for key in rollup})
+        kept = [VisitorRow(*row) for row in self._unkept]
+        rows = (
+            kept, records, [RollupRow(*key, *row) for key, row in sorted(rollup.items())],
+            [FaultRow(*key, n) for key, n in sorted(failed.items())], [TouchMark(*mark) for mark in self._marks],
+        )  # fmt: skip
+        try:
+            await query(POSTGRES_BATCH, *map(_as_json, rows), self._since, len(kept))
+        except Exception as error:
+            if sqlstate_of(error) == DIVISION_BY_ZERO:
+                raise Overtaken from None
+            raise
 
     async def _decide(self) -> None:
         state = self._state
@@ -245,6 +293,9 @@ class Batch:
 
     async def _remember(self, new: dict[int, ClickJob]) -> None:
         rows = sorted((visitor, job.click.id, job.click.offer_id) for visitor, job in new.items())
+        if self._hopeful:
+            self._unkept = rows
+            return
         remembered = await self._state.visitors.remember(self._connection, rows, self._since)
         for visitor, job in new.items():
             if visitor not in remembered:  # another process was faster
@@ -424,11 +475,13 @@ class Batch:
 
     async def write_counts(self) -> None:
         """Roll-up, faults and touch marks; in the order of their keys, so that writers never wait in a circle."""
+        if isinstance(self._connection, PostgresBatchConnection):
+            await self._write_together(self._connection.query, [], self.counts)
+            return
         many, statements = self._connection.many, self._statements
         days = {(key[0], key[1] // 24) for key in self.counts.rollup}
         if self.counts.rollup:
-            rows = [(*key, *row) for key, row in self.counts.rollup.items()]
-            await many(statements.rollup, sorted(rows) if self._connection.shared else rows)
+            await many(statements.rollup, [(*key, *row) for key, row in self.counts.rollup.items()])
         if self.counts.faults:
             await many(statements.faults, [(*key, n) for key, n in sorted(self.counts.faults.items())])
         self._marks = self._state.touches.due(days)
@@ -443,6 +496,20 @@ class Batch:
                 agent.id = self._agents.get(agent.text, 0)
         self._state.visitors.committed(self._since)
         self._state.touches.written(self._marks)
+
+
+def _record(click: Click, agent_id: int) -> ClickRow:
+    if click.wide:
+        values = (*click.short_row(agent_id), *click.subs[2:], click.ip_prefix, click.extra)
+        return ClickRow(*values)
+    return ClickRow(*click.short_row(agent_id))
+
+
+def _as_json(rows: Sequence[msgspec.Struct]) -> str:
+    return _encoder.encode(rows).decode()
+
+
+_encoder = msgspec.json.Encoder()
 
 
 def _deciding_key(click: Click) -> int:
@@ -474,74 +541,3 @@ def _origin_key(
         origin.team_id, hour, origin.campaign_id, site_id or origin.site_id, offer_id, origin.source_id,
         origin.country or "", origin.device or "", origin.currency or "" if currency is None else currency,
     )  # fmt: skip
-
-
-def _columns(table: Table, *without: str) -> list[str]:
-    return [column.name for column in table.columns if column.name not in without]
-
-
-def _adding(table: Table, counts: tuple[str, ...]) -> Any:
-    """Insert, or add the counts to the row there is."""
-    statement = upsert(table)
-    return statement.on_conflict_do_update(
-        index_elements=list(table.primary_key.columns),
-        set_={name: table.c[name] + statement.excluded[name] for name in counts},
-    )
-
-
-def _or_null() -> dict[str, Any]:
-    """A click's values, of which empty texts and a cost of -1 become NULL."""
-    values: dict[str, Any] = {}
-    for column in clicks.columns:
-        value = bindparam(f"b_{column.name}", type_=Text() if isinstance(column.type, Json) else column.type)
-        missing = {"cost": "-1", "visitor": None, "ip_hash": None}.get(column.name, "''")
-        plain = not column.nullable or missing is None
-        values[column.name] = value if plain else func.nullif(value, literal_column(str(missing)))
-    return values
-
-
-_ORIGIN = select(
-    clicks.c.id, clicks.c.team_id, clicks.c.campaign_id, clicks.c.site_id, clicks.c.offer_id, clicks.c.source_id,
-    clicks.c.hour, clicks.c.unique_click, clicks.c.bot, clicks.c.cost, clicks.c.currency, clicks.c.country,
-    user_agents.c.device, clicks.c.source_click_id, *(clicks.c[name] for name in SUBS),
-).join_from(clicks, user_agents, clicks.c.user_agent_id == user_agents.c.id, isouter=True).where(
-    clicks.c.id == bindparam("click_id")
-)  # fmt: skip
-
-
-class Statements:
-    """All of them, for one dialect."""
-
-    def __init__(self, dialect: Dialect) -> None:
-        def make(statement: Any, columns: list[str] | None = None) -> Compiled:
-            return Compiled(statement, dialect, columns)
-
-        row = _or_null()
-        self.clicks = make(upsert(clicks).values(**row))
-        self.clicks_short = make(
-            upsert(clicks).values(**{name: value for name, value in row.items() if name not in NOT_SHORT})
-        )
-        self.clicks_once = make(upsert(clicks).values(**row).on_conflict_do_nothing().returning(clicks.c.id))
-        self.rollup = make(_adding(click_rollup, COUNTS), _columns(click_rollup))
-        self.faults = make(_adding(faults, ("n",)), _columns(faults))
-        self.touched = make(insert(touched), ["team_id", "day"])
-        agent = _columns(user_agents, "id")
-        self.agent = make(upsert(user_agents).on_conflict_do_nothing(index_elements=["text"]), agent)
-        self.agent_id = make(select(user_agents.c.id).where(user_agents.c.text == bindparam("text")))
-        self.budget_spent = make(_adding(budget_counts, ("n",)).returning(budget_counts.c.n), _columns(budget_counts))
-        self.cap_held = make(_adding(cap_counts, ("n",)).returning(cap_counts.c.n), _columns(cap_counts))
-        self.cap_used = make(
-            select(cap_counts.c.n).where(
-                cap_counts.c.offer_id == bindparam("offer"),
-                cap_counts.c.event == bindparam("event"),
-                cap_counts.c.period == bindparam("period"),
-            )
-        )
-        self.origin = make(_ORIGIN)
-        self.give_offer = make(
-            update(clicks)
-            .values(offer_id=bindparam("offer"))
-            .where(clicks.c.id == bindparam("click"), clicks.c.offer_id == 0)
-            .returning(clicks.c.id)
-        )
-        self.outgoing = make(upsert(outgoing).on_conflict_do_nothing().returning(outgoing.c.id), _columns(outgoing))

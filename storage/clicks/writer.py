@@ -19,7 +19,7 @@ import structlog
 from storage.clicks.bursts import BurstCounter
 from storage.clicks.spool import Drain, MemorySpool, Spool, record_of
 from storage.clicks.visitors import FurtherKeys, ProcessVisitors, SharedVisitors
-from storage.clicks.write_batch import DAY, Batch, Counts, FaultKey, WriterState
+from storage.clicks.write_batch import DAY, Batch, Counts, FaultKey, Overtaken, WriterState
 from storage.clicks.write_jobs import ClickJob, Job, RollupKey, recognise, seen_rows, visitor_keys
 from storage.db import tasks
 from storage.db.batch_connection import PostgresBatchConnection, batch_connection
@@ -226,25 +226,17 @@ class Writer:
         if not isinstance(self._connection, PostgresBatchConnection):
             await self._transact(taken)
             return
-        storing = asyncio.create_task(self._transact(taken))
-        await asyncio.wait({storing}, timeout=PATIENCE)
-        if not storing.done():
-            self._connection.abandon()
-        await storing
+        too_late = asyncio.get_running_loop().call_later(PATIENCE, self._connection.abandon)
+        try:
+            await self._transact(taken)
+        finally:
+            too_late.cancel()
 
     async def _transact(self, taken: list[Waiting]) -> None:
-        counts = Counts()
         try:
-            async with self._connection.transaction(PATIENCE):
-                if not taken:
-                    taken += self._take()
-                counts, self._counts = self._counts, counts
-                batch = Batch(self._state, [job for job, _ in taken], counts)
-                await batch.store(self._clock())
-                self._committing = True
-        except BaseException:
-            self._counts.merge(counts)
-            raise
+            batch = await self._write_taken(taken, hopeful=True)
+        except Overtaken:
+            batch = await self._write_taken(taken, hopeful=False)
         batch.committed()
         if early := [job for job in batch.outgoing if job.early]:
             await self._keep(early)
@@ -253,6 +245,25 @@ class Writer:
         self.tally["clicks"] += len(batch.clicks)
         self.tally["outgoing"] += len(batch.outgoing)
         self._answer(taken)
+
+    async def _write_taken(self, taken: list[Waiting], *, hopeful: bool) -> Batch:
+        """One transaction, committed. Raises Overtaken if `hopeful`, and what the database raises."""
+        counts = Counts()
+        self._committing = False
+        try:
+            async with self._connection.transaction(PATIENCE):
+                if not taken:
+                    taken += self._take()
+                counts, self._counts = self._counts, counts
+                batch = Batch(self._state, [job for job, _ in taken], counts, hopeful=hopeful)
+                await batch.store(self._clock(), self._all_decided)
+        except BaseException:
+            self._counts.merge(counts)
+            raise
+        return batch
+
+    def _all_decided(self) -> None:
+        self._committing = True
 
     @staticmethod
     def _answer(taken: list[Waiting]) -> None:
@@ -289,7 +300,7 @@ class Writer:
 
     async def _begin_once(self) -> None:
         async with self._connection.transaction(PATIENCE):
-            pass
+            await self._connection.fetch(self._state.statements.nothing, ())
 
     async def _catch_up(self) -> None:
         """Bring the next piece of what waits outside the database into it; all of it when we stop."""

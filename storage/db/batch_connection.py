@@ -1,8 +1,8 @@
 """Transactions of many rows as plain tuples, on SQLite and on PostgreSQL, for batches where every row's work counts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from sqlalchemy import Dialect
@@ -53,41 +53,58 @@ class PostgresBatchConnection:
         self.dialect: Dialect = asyncpg_dialect.dialect()  # type: ignore[no-untyped-call]
         self._database = database
         self._arguments = connect_arguments(read_url(database.url))
+        self._pooled = database.pooled
         self._connection: Any = None
+        self._transaction: Any = None
 
     @asynccontextmanager
     async def transaction(self, patience: float) -> AsyncIterator[None]:
-        """A transaction. Raises DatabaseUnavailable if the server cannot be reached within `patience` seconds."""
-        transaction = await self._begin(patience)
+        """A transaction, which begins with its first statement but those that go by `alone`.
+
+        Raises DatabaseUnavailable if the server cannot be reached within `patience` seconds.
+        """
+        self._database.check()
+        await self._open(patience)
         try:
             yield
-            await transaction.commit()
+            if self._transaction is not None:
+                await self._transaction.commit()
         except BaseException as error:
-            await self._rollback(transaction)
+            await self._rollback()
             if is_read_only(error):  # another server is the primary now
                 self._drop()
             raise
+        finally:
+            self._transaction = None
 
-    async def _begin(self, patience: float) -> Any:
-        import asyncpg  # 3 MB, loaded where PostgreSQL is used only
-
-        self._database.check()
-        try:
-            if self._connection is None or self._connection.is_closed():
+    async def _open(self, patience: float) -> None:
+        if self._connection is None or self._connection.is_closed():
+            with self._reaching():
                 async with asyncio.timeout(patience):
                     self._connection = await connect(**self._arguments, command_timeout=10)
-            transaction = self._connection.transaction()
-            await transaction.start()
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        import asyncpg  # 3 MB, loaded where PostgreSQL is used only
+
+        try:
+            yield
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             self._drop()
             raise DatabaseUnavailable(f"PostgreSQL cannot be reached ({type(error).__name__})") from None
-        return transaction
 
-    async def _rollback(self, transaction: Any) -> None:
+    async def _begin(self) -> None:
+        if self._transaction is None:
+            with self._reaching():
+                transaction = self._connection.transaction()
+                await transaction.start()
+            self._transaction = transaction
+
+    async def _rollback(self) -> None:
         """Roll back; a connection that cannot even do that is dropped."""
         try:
-            if not self._connection.is_closed():
-                await transaction.rollback()
+            if self._transaction is not None and not self._connection.is_closed():
+                await self._transaction.rollback()
         except Exception:
             self._drop()
 
@@ -102,6 +119,7 @@ class PostgresBatchConnection:
             connection.terminate()
 
     async def many(self, statement: Compiled, rows: Sequence[tuple[Any, ...]]) -> None:
+        await self._begin()
         await self._connection.executemany(statement.text, rows)
 
     async def fetch(self, statement: Compiled, values: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
@@ -109,11 +127,17 @@ class PostgresBatchConnection:
 
     async def query(self, text: str, *values: Any) -> Sequence[tuple[Any, ...]]:
         """Rows of a statement in PostgreSQL's own words."""
+        await self._begin()
         return [tuple(row) for row in await self._connection.fetch(text, *values)]
 
-    async def copy(self, table: str, columns: Sequence[str], records: Sequence[Sequence[Any]]) -> None:
-        """Insert rows by COPY."""
-        await self._connection.copy_records_to_table(table, records=records, columns=columns)
+    async def alone(self, text: str, *values: Any) -> Sequence[tuple[Any, ...]]:
+        """The same, in no transaction if none has begun: a read, or the last statement, then committed by itself.
+
+        Behind PgBouncer a statement outside a transaction may find another server than its preparation did.
+        """
+        if self._pooled:
+            await self._begin()
+        return [tuple(row) for row in await self._connection.fetch(text, *values)]
 
     async def close(self) -> None:
         if self._connection is not None and not self._connection.is_closed():

@@ -282,8 +282,8 @@ async def test_a_rollback_that_raises_does_not_stop_the_writer(
     store = Batch.store
     faults = iter([OSError("no answer")])
 
-    async def failing(batch: Batch, now: Any) -> None:
-        await store(batch, now)
+    async def failing(batch: Batch, now: Any, decided: Any) -> None:
+        await store(batch, now, decided)
         for fault in faults:
             raise fault
 
