@@ -78,3 +78,49 @@ def test_what_security_claims_names_a_test_there_is() -> None:
     assert [section for section, claim in claims.items() if "`tests/" not in claim] == []
     for file, name in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", text):
         assert f"def {name}" in (ROOT / file).read_text(encoding="utf-8"), (file, name)
+
+
+COMPARED = ("here", "Keitaro", "Binom", "Voluum", "RedTrack", "StatsDrone")
+
+
+def _compared() -> tuple[list[list[str]], str]:
+    """The rows of docs/compare.md, cells without the borders, and its list of addresses."""
+    text = (ROOT / "docs" / "compare.md").read_text(encoding="utf-8")
+    table, _, read = text.partition("\n## Read\n")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line[:2] == "| "]
+    return rows, read
+
+
+def test_the_comparison_is_shown_by_commands_and_pictures_there_are() -> None:
+    import bot.commands  # noqa: F401  registers every command
+    from bot.core.command import COMMANDS
+    from hub.__main__ import parser
+
+    shell = next(a.choices for a in parser()._subparsers._group_actions if a.choices)  # type: ignore[union-attr]
+    rows, _ = _compared()
+    assert rows[0] == ["what", *COMPARED]
+    assert len(rows) > 25
+    for what, here, *_rivals in rows[1:]:
+        words = re.findall(r"`([^`]+)`", here)
+        unknown = [
+            word
+            for word in words
+            if word not in COMMANDS and not word.endswith("=") and word.removeprefix("casinoflux ") not in (shell or {})
+        ]
+        assert unknown == [], what
+        pictures = re.findall(r"\(pictures/([\w-]+\.png)\)", here)
+        assert all((ROOT / "docs" / "pictures" / picture).is_file() for picture in pictures), what
+        assert words or pictures or here.startswith(("**no**", "none, ")), what
+
+
+def test_what_the_comparison_says_of_others_names_where_it_was_read() -> None:
+    rows, read = _compared()
+    addresses = dict(re.findall(r"^(\d+)\. (https://\S+)", read, re.MULTILINE))
+    named = set()
+    for what, _here, *rivals in rows[1:]:
+        assert len(rivals) == len(COMPARED) - 1, what
+        for said in rivals:
+            numbers = re.findall(r"\[(\d+)\]", said)
+            assert numbers or said in {"?", "–"}, (what, said)
+            named.update(numbers)
+    assert named == set(addresses)
