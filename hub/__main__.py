@@ -126,8 +126,12 @@ def parser() -> argparse.ArgumentParser:
     upgrade.add_argument("--check", action="store_true", help="change nothing; 1 if there is something to upgrade")
     _add(verbs, "check", cli.db_check, "recount the roll-ups from the raw clicks and report any difference")
     _add(verbs, "backup", cli.db_backup, "write everything to a file").add_argument("file")
-    _add(verbs, "restore", cli.db_restore, "fill an empty database from a backup").add_argument("file")
-    transfer = "copy everything to another database, beside a running hub; can be repeated"
+    restore = _add(verbs, "restore", cli.db_restore, "fill an empty database from a backup")
+    restore.add_argument("file")
+    restore.add_argument(
+        "--replace", action="store_true", help="put it in the place of what is there (SQLite), beside a running hub"
+    )
+    transfer = "move everything from SQLite to an empty PostgreSQL, beside a running hub"
     _add(verbs, "transfer", cli.db_transfer, transfer, other_name="port").add_argument("url")
     keys = words.add_parser("keys", help="rotate the key that stored credentials are encrypted with")
     key_verbs = keys.add_subparsers(required=True, metavar="rotate")

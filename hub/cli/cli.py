@@ -5,9 +5,9 @@ import base64
 import contextlib
 import secrets
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +33,12 @@ from hub.runtime.runtime import Runtime
 from hub.runtime.settings import Settings, database_url, keep_key, key_is_set, read_settings, unknown_settings
 from storage.catalogue import teams
 from storage.clicks import rollup_check
-from storage.db import rotation, transfer
+from storage.db import backup, replacement, rotation
 from storage.db.engine import Database
 from storage.db.schema import HEAD, current, is_older, upgrade
 from storage.db.secrets import Box, secret_keys
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
-
-_PROGRESS_EVERY = 5.0  # seconds between two lines of a long copy
 
 
 async def serve(arguments: argparse.Namespace) -> int:
@@ -263,43 +261,32 @@ async def db_check(_arguments: argparse.Namespace) -> int:
 
 async def db_backup(arguments: argparse.Namespace) -> int:
     async with _database() as database:
-        rows = await transfer.backup(database, Path(arguments.file))
+        rows = await backup.backup(database, Path(arguments.file))
     print(f"{rows} rows written to {arguments.file}; keep CASINOFLUX_SECRET_KEY with it, or credentials are lost")
     return 0
 
 
 async def db_restore(arguments: argparse.Namespace) -> int:
     async with _database() as database:
-        rows = await transfer.restore(database, Path(arguments.file))
+        if arguments.replace:
+            live = replacement.replaceable(database)
+        else:
+            rows = await backup.restore(database, Path(arguments.file))
+    if arguments.replace:
+        rows, aside = await replacement.replace(live, Path(arguments.file), now=datetime.now(UTC))
+        print(f"what was there is kept in {aside}")
     print(f"{rows} rows restored")
     return 0
 
 
 async def db_transfer(arguments: argparse.Namespace) -> int:
+    from hub.cli.transfer import to_postgresql
+
     url = database_url("db transfer", arguments.url)
     await boot.reach(url, "db transfer")
-    target = Database(url)
     async with _database() as database:
-        try:
-            await upgrade(target)
-            rows = await transfer.copy(database, target, _say_progress())
-        finally:
-            await target.close()
-    print(f"{rows} rows copied; repeat it for what came since, then change CASINOFLUX_DATABASE_URL")
+        print(await to_postgresql(database, url))
     return 0
-
-
-def _say_progress() -> transfer.Progress:
-    """A line on standard error every few seconds: the result alone goes to standard output."""
-    said = time.monotonic()
-
-    def say(table: str, rows: int, of: int) -> None:
-        nonlocal said
-        if time.monotonic() - said >= _PROGRESS_EVERY:
-            said = time.monotonic()
-            sys.stderr.write(f"{table}: {rows:,} of {of:,} rows copied\n")
-
-    return say
 
 
 async def keys_rotate(_arguments: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -33,7 +34,7 @@ from storage.clicks.worker_numbers import WorkerNumber
 from storage.clicks.write_jobs import VISITS, Click
 from storage.clicks.writer import Writer
 from storage.db import config_version, database_age, tasks
-from storage.db.spool_file import spool_folder
+from storage.db.spool_file import left_folders, spool_folder
 from storage.ledger.clicks.click_id import ClickIdGenerator, Codec
 from storage.ledger.clicks.visitor import DAY_SECONDS, Keys, Remembered
 from storage.ledger.facts import Reason
@@ -66,6 +67,7 @@ class Clicks:
         self.state: State
         self.writer: Writer
         self._worker: WorkerNumber
+        self._left: list[Path] = []  # folders of spools, beside our own
 
     async def start(self) -> None:
         """Load plans and keys, open the writer, follow changes."""
@@ -74,7 +76,7 @@ class Clicks:
         worker = self._worker.number
         self.writer = Writer(
             self._database, spool=spool_folder(self._database), number=codec.fingerprint,
-            name=f"{os.getpid()}-{worker}", clock=runtime.clock,
+            name=f"{os.getpid()}-{worker}", clock=runtime.clock, left=self._left,
         )  # fmt: skip
         self.state = State(
             codec=codec,
@@ -102,12 +104,14 @@ class Clicks:
             self._worker = await asyncio.to_thread(worker_numbers.reuse, folder, snapshot.number)
             self._refreshed_at = snapshot.described.taken_at
             async with snapshot.read() as tx:
+                self._left = await left_folders(tx)
                 return await read_codec(tx), await daily_keys.read_keys(tx, today)
         async with database.begin() as tx:
             codec = await ensure_codec(tx)
             number = await next_worker(tx)
             keys = await daily_keys.keys(tx, today)
             await partitions.ensure(tx, self._runtime.clock())
+            self._left = await left_folders(tx)
         self._worker = WorkerNumber(number)
         if not database.sqlite:
             self._worker = await asyncio.to_thread(worker_numbers.hold, folder, codec.fingerprint, number)

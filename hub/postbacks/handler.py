@@ -22,7 +22,7 @@ from hub.runtime.tracing import tracer
 from storage.clicks.queries import codec, ensure_codec
 from storage.db import config_version, tasks
 from storage.db.engine import T, Work
-from storage.db.spool_file import MOMENT, spool_folder
+from storage.db.spool_file import MOMENT, left_folders, spool_folder
 from storage.db.unavailable import is_unavailable
 from storage.ledger.clicks.click_id import Codec
 from storage.ledger.errors import CasinoFluxError
@@ -78,13 +78,13 @@ class Postbacks:
         """Read the accounts, then take requests."""
         if self._runtime.snapshot is not None:
             async with self._runtime.snapshot.read() as view:
-                self._codec = await codec(view)
+                self._codec, left = await codec(view), await left_folders(view)
         else:
             async with self._runtime.database.begin() as tx:
-                self._codec = await ensure_codec(tx)
+                self._codec, left = await ensure_codec(tx), await left_folders(tx)
         await self.refresh()
-        folder = spool_folder(self._runtime.database)
-        self._spooling = Spooling(folder, self._codec.fingerprint, self._store_once, lambda: self._book)
+        folders = [spool_folder(self._runtime.database), *left]
+        self._spooling = Spooling(folders, self._codec.fingerprint, self._store_once, lambda: self._book)
         await self._spooling.open()
         self._tasks = [
             tasks.start_loop("postback recorder", self._record, serving=True),

@@ -28,9 +28,12 @@ class Spooling:
     raises what the database raises.
     """
 
-    def __init__(self, folder: Path, number: str, store: Store, accounts: Callable[[], AccountDirectory]) -> None:
-        self._folder, self._number = folder, number
-        self._own = PostbackSpool(folder, f"{number}-{os.getpid()}-{uuid4().hex[:8]}")
+    def __init__(
+        self, folders: Sequence[Path], number: str, store: Store, accounts: Callable[[], AccountDirectory]
+    ) -> None:  # fmt: skip
+        """The first of the folders is this process's."""
+        self._folders, self._number = folders, number
+        self._own = PostbackSpool(folders[0], f"{number}-{os.getpid()}-{uuid4().hex[:8]}")
         self._left: list[PostbackSpool] = []
         self._piece: list[SpooledPostback] = []  # read, and not stored yet
         self._from: PostbackSpool | None = None
@@ -122,7 +125,7 @@ class Spooling:
         """Take over the spools of processes that died."""
         self._looked_for_orphans = time.monotonic()
         open_names = {spool.name for spool in (self._own, *self._left)}
-        for spool in await asyncio.to_thread(orphans, PostbackSpool, self._folder, self._number, open_names):
+        for spool in await asyncio.to_thread(orphans, PostbackSpool, self._folders, self._number, open_names):
             if spool.depth:
                 self._left.append(spool)
             else:

@@ -20,7 +20,7 @@ from hub.runtime.runtime import Runtime
 from hub.runtime.settings import SettingError, Settings
 from storage.catalogue import teams
 from storage.clicks.queries import ensure_codec
-from storage.db import touch_marks
+from storage.db import touch_marks, transfer
 from storage.db.engine import Database, behind_pooler
 from storage.db.report_database import ReportDatabase
 from storage.db.schema import HEAD, current, lock_start, upgrade
@@ -154,8 +154,11 @@ def shifted_clock(seconds: int) -> Callable[[], datetime]:
 async def prepare(runtime: Runtime) -> None:
     """Upgrade the schema, make the first team, and refuse settings that contradict stored facts."""
     await upgrade(runtime.database)
+    if path := runtime.database.file.path:
+        await asyncio.to_thread(transfer.clear_left_over, path)
     async with runtime.database.begin() as tx:
         await lock_start(tx)
+        await _check_whole(tx)
         runtime.team_id = await teams.first(tx, runtime.clock())
         await ensure_codec(tx)
         await check_timezone(tx, runtime.settings)
@@ -169,6 +172,15 @@ async def recover(runtime: Runtime) -> None:
     """What a killed process may have left undone; part of every start."""
     async with runtime.database.begin() as tx:
         await touch_marks.touch_latest(tx)
+
+
+async def _check_whole(tx: AsyncConnection) -> None:
+    """Raises CasinoFluxError for a database that `db transfer` has not filled yet."""
+    if await teams.fact(tx, transfer.UNFINISHED) is not None:
+        raise CasinoFluxError(
+            "this database is being filled by casinoflux db transfer: wait for its end, or if it was broken off run it "
+            "again"
+        )
 
 
 async def _check_key(tx: AsyncConnection, box: Box) -> None:

@@ -34,6 +34,7 @@ from hub.web import agents, api, health, openapi
 from hub.web.chats import Chats
 from hub.web.headers import SecurityHeaders
 from storage.db import pool_size, tasks
+from storage.db.unavailable import is_unavailable
 from storage.ledger.errors import CasinoFluxError
 
 log = structlog.get_logger()
@@ -191,7 +192,8 @@ async def _stop(part: Any) -> None:
     try:
         await part.stop()
     except Exception as error:
-        log.error("a part could not be stopped", part=type(part).__name__, error=type(error).__name__, exc_info=error)
+        cause = None if is_unavailable(error) else error  # a database that is away needs no traceback
+        log.error("a part could not be stopped", part=type(part).__name__, error=type(error).__name__, exc_info=cause)
 
 
 def _handlers(runtime: Runtime, chats: Chats, sites: Sites, limited: Limits) -> list[ControllerRouterHandler]:

@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.ledger.clicks.click_id import EPOCH, first_id_at
+from storage.ledger.clicks.click_id import EPOCH, first_id_at, instant_of
 
 AHEAD = 3  # days
 _LOCK = 7_215_309_002  # one process makes partitions at a time
@@ -21,6 +21,16 @@ async def ensure(tx: AsyncConnection, now: datetime) -> None:
         day = now.astimezone(EPOCH.tzinfo).date() + timedelta(days=ahead)
         if name_of(day) not in existing:
             await _make(tx, day)
+
+
+async def ensure_between(tx: AsyncConnection, first: int, last: int) -> None:
+    """Have partitions for all days between two clicks, those included; part of a write transaction."""
+    day, end = (instant_of(number).date() for number in (first, last))
+    existing = set(await names(tx))
+    while day <= end:
+        if name_of(day) not in existing:
+            await _make(tx, day)
+        day += timedelta(days=1)
 
 
 async def names(tx: AsyncConnection) -> list[str]:

@@ -25,6 +25,7 @@ OFFER_BITS = 32
 OFFER = (1 << OFFER_BITS) - 1
 """The offer in an entry, which holds click and offer in one number."""
 _CHUNK = 2_000  # rows read before others get their turn
+_PATIENCE = 10.0  # seconds
 
 SeenVisitor = tuple[int, int, int]
 """visitor, click, offer."""
@@ -80,6 +81,13 @@ class VisitorMemory:
         """A span's clicks began at most four hours before the next span's."""
         oldest_kept = (self._first_click - since) // SPAN + 3
         del self._spans[max(2, oldest_kept) :]
+
+    def rows(self) -> list[SeenVisitor]:
+        """All visitors, each once."""
+        entries: dict[int, int] = {}
+        for span in reversed(self._spans):
+            entries |= span
+        return [(visitor, entry >> OFFER_BITS, entry & OFFER) for visitor, entry in entries.items()]
 
     async def load(self, database: Database, since: int) -> None:
         """Read the visitors of the clicks since then again."""
@@ -186,6 +194,23 @@ class SharedVisitors:
 
 
 Visitors = ProcessVisitors | SharedVisitors
+
+
+async def share(database: Database, since: int, *, known: int) -> None:
+    """Put the visitors of clicks since an id into PostgreSQL, for clicks that were stored without `visitors`.
+
+    Those who are there already, with a click since `known`, stay as they are.
+    """
+    memory = VisitorMemory()
+    await memory.load(database, since)
+    rows, connection = sorted(memory.rows()), PostgresBatchConnection(database)
+    try:
+        for start in range(0, len(rows), _CHUNK):
+            async with connection.transaction(_PATIENCE):
+                await SharedVisitors().remember(connection, rows[start : start + _CHUNK], known)
+    finally:
+        await connection.close()
+
 
 _FIND = "SELECT id, click_id, offer_id FROM visitors WHERE id = ANY($1::bigint[]) AND click_id >= $2"
 _REMEMBER = """

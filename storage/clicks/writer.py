@@ -47,9 +47,11 @@ class Writer:
     """One per process; `start` and `stop` it on its event loop."""
 
     def __init__(
-        self, database: Database, *, spool: Path, number: str, name: str, clock: Callable[[], datetime]
+        self, database: Database, *, spool: Path, number: str, name: str, clock: Callable[[], datetime],
+        left: Sequence[Path] = (),
     ) -> None:  # fmt: skip
-        """`number` names the database in the names of the folder `spool`, `name` the process."""
+        """`number` names the database in the names of the folder `spool`, `name` the process. `left`: further folders
+        in which processes that died have left spools."""
         self._database = database
         self._number = number
         self._clock = clock
@@ -58,7 +60,7 @@ class Writer:
         self._visitors = ProcessVisitors() if database.sqlite else SharedVisitors()
         self._state = WriterState(self._connection, self._visitors, self.bursts)
         self.full = self._state.full
-        self._folder = spool
+        self._folders = (spool, *left)
         self._spool = Spool(spool, f"{number}-{name}")
         self._unsaved = MemorySpool()  # clicks answered without being durable, since even the spool failed
         self._drains = [self._drain(self._spool), self._drain(self._unsaved)]  # then those of processes that died
@@ -323,7 +325,7 @@ class Writer:
         """Take over the spools of processes that died."""
         self._looked_for_orphans = time.monotonic()
         open_names = {drain.spool.name for drain in self._drains if isinstance(drain.spool, Spool)}
-        for spool in await asyncio.to_thread(orphans, Spool, self._folder, self._number, open_names):
+        for spool in await asyncio.to_thread(orphans, Spool, self._folders, self._number, open_names):
             if spool.depth:
                 self._drains.append(self._drain(spool))
             else:

@@ -64,6 +64,7 @@ class DirectSqlite:
         try:
             tx = await self._begin(deadline)
             try:
+                self._file.check()  # it may have been moved while its lock was waited for
                 yield tx
                 await self._commit(tx)
             except BaseException:
@@ -111,7 +112,7 @@ class DirectSqlite:
         except asyncio.CancelledError:
             await asyncio.wait({done})
             raise
-        self._file.check()
+        self._file.check_same()
 
     def _rollback(self, tx: "SyncConnection") -> None:
         try:

@@ -108,12 +108,13 @@ class Database:
             async with self.engine.connect() as connection:
                 await _begin(connection, patience)
                 try:
+                    self.file.check()  # it may have been moved while its lock was waited for
                     yield connection
                 except BaseException:
                     await connection.rollback()
                     raise
                 await connection.commit()
-            self.file.check()
+            self.file.check_same()
 
     @asynccontextmanager
     async def _postgres_transaction(self) -> AsyncIterator[AsyncConnection]:

@@ -25,13 +25,17 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 import structlog
-from sqlalchemy import make_url
+from sqlalchemy import make_url, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.engine import Database
 from storage.ledger.errors import CasinoFluxError
+from storage.tables import facts
 
 log = structlog.get_logger()
 
+SPOOLED = "transferred_spool"
+"""A fact of a database that was transferred from SQLite: the folder of the spools there."""
 RESERVE = 4 << 20  # bytes: about 15,000 clicks
 PIECE = 200  # records of one transaction: requests wait no longer for it than for a batch of clicks
 PIECE_BYTES = 2 << 20
@@ -48,6 +52,12 @@ def spool_folder(database: Database) -> Path:
     """Where spools lie: beside an SQLite database, else in the working folder."""
     path = make_url(database.url).database if database.sqlite else None
     return Path(f"{path}.spool") if path and path != ":memory:" else Path("casinoflux.spool")
+
+
+async def left_folders(tx: AsyncConnection) -> list[Path]:
+    """Where requests wait that were answered on the SQLite database from which this one was transferred."""
+    folder = (await tx.execute(select(facts.c.value).where(facts.c.name == SPOOLED))).scalar_one_or_none()
+    return [Path(folder)] if folder else []
 
 
 class SpoolFile(Generic[R]):
@@ -237,12 +247,12 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def orphans(kind: type[S], folder: Path, database: str, open_names: set[str]) -> list[S]:
+def orphans(kind: type[S], folders: Iterable[Path], database: str, open_names: set[str]) -> list[S]:
     """Spools of a database whose process is gone, opened and ours until closed; not those whose names are known."""
     adopted = []
-    for path in sorted(folder.glob(f"*.{kind.suffix}")) if folder.is_dir() else []:
+    for path in [path for folder in folders for path in sorted(folder.glob(f"*.{kind.suffix}"))]:
         ours = path.stem.startswith(f"{database}-") or _WITHOUT_DATABASE.fullmatch(path.stem)
-        if ours and path.stem not in open_names and (spool := _adopted(kind, folder, path.stem)):
+        if ours and path.stem not in open_names and (spool := _adopted(kind, path.parent, path.stem)):
             adopted.append(spool)
     return adopted
 

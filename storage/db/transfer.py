@@ -1,161 +1,298 @@
-"""Everything from one database to another, or to a file and back: the same rows, whichever kind it is."""
+"""From SQLite to PostgreSQL while a hub writes: all rows as of one moment, then again those that were written since.
 
-import os
-import zipfile
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+Triggers put the key of every row that is inserted, changed or deleted meanwhile into a table of the source. `Transfer`
+copies everything, then row by row what has such a key, as often as it is asked; the last time with the source locked.
+Constraints between tables are checked by PostgreSQL at the end of each of its transactions.
+"""
+
+# ruff: noqa: S608 - the names in statements are those of our tables and columns
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import msgspec
-from sqlalchemy import Column, Table, UniqueConstraint, delete, func, select, text
-from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Boolean, Column, Table
+from sqlalchemy.dialects import postgresql
 
-from storage.db.engine import Database
-from storage.db.schema import HEAD, is_older
+from storage.db.engine import connect, connect_arguments, read_url
+from storage.db.handover import is_under_way
+from storage.db.spool_file import SPOOLED
 from storage.ledger.errors import CasinoFluxError
-from storage.tables import metadata, teams
+from storage.tables import metadata, visitors
 
-CHUNK = 2_000
 Progress = Callable[[str, int, int], None]
-_BOUND = 30_000  # most parameters in one statement: SQLite's limit is 32,766, asyncpg's 32,767
+
+UNFINISHED = "transfer_unfinished"
+"""A fact of the target until everything is there: no hub serves from it, and a new transfer may begin again."""
+
+_LOG = "transfer_log"
+_PIECE = 5_000  # rows
+_LOCK_WAIT = 60.0  # seconds a hub's transaction may take
+_WIDEST = 9  # columns of a key
 
 
-async def copy(source: Database, target: Database, progress: Progress = lambda table, rows, of: None) -> int:
-    """Copy what the target lacks or has otherwise; can be repeated, and the source may be written to meanwhile.
+class Transfer:
+    """One transfer: `begin`, `copy_all`, then `copy_changes` until it says that little is left; the rest in `lock`."""
 
-    `progress` is called after each piece with the table's name, its rows copied so far, and its rows in all.
-    Returns rows read.
-    """
-    if source.url == target.url:
-        raise CasinoFluxError("the database cannot be copied to itself: name another one")
-    total = 0
-    async with _still(source) as connection:
-        for table in metadata.sorted_tables:
-            if "id" not in table.columns:  # rows of these come and go: what has gone must not stay behind
-                async with target.begin() as tx:
-                    await tx.execute(delete(table))
-            copied, of = 0, (await connection.execute(select(func.count()).select_from(table))).scalar_one()
-            async for rows in _chunks(connection, table):
-                await _put(target, table, rows)
-                copied += len(rows)
-                progress(table.name, copied, of)
-            total += copied
-    await _reset_counters(target)
-    return total
+    def __init__(self, source: Path, target: Any) -> None:
+        """`target`: a connection of asyncpg to a database of this version's schema."""
+        self._target = target
+        self._reader = sqlite3.connect(source, isolation_level=None, check_same_thread=False, timeout=_LOCK_WAIT)
+        self._writer = sqlite3.connect(source, isolation_level=None, check_same_thread=False, timeout=_LOCK_WAIT)
 
+    def close(self) -> None:
+        """End it, finished or not; the source's triggers go with it."""
+        if self._writer.in_transaction:
+            self._writer.execute("ROLLBACK")
+        self._reader.close()
+        remove_triggers(self._writer)
+        self._writer.close()
 
-async def backup(database: Database, path: Path) -> int:
-    """Write all rows to a zip of JSON lines, one file a table. Raises CasinoFluxError if the file exists."""
-    total = 0
-    with _new_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("schema", HEAD)
-        async with _still(database) as connection:
+    async def begin(self) -> None:
+        """Empty the target, and have the source's changes noted. Raises CasinoFluxError if the target is in use."""
+        if await self._in_use():
+            raise CasinoFluxError("the database is not empty: name an empty one, so that nothing in it is overwritten")
+        async with self._target.transaction():
+            for table, name in await self._target.fetch(_FOREIGN_KEYS):
+                await self._target.execute(f'ALTER TABLE {table} ALTER CONSTRAINT "{name}" DEFERRABLE')
+            await self._target.execute(f"TRUNCATE {', '.join(map(_quoted, metadata.tables))}")
+            await self._target.execute("INSERT INTO facts VALUES ($1, '1')", UNFINISHED)
+        await asyncio.to_thread(_add_triggers, self._writer)
+
+    async def _in_use(self) -> bool:
+        teams = await self._target.fetchval("SELECT count(*) FROM teams")
+        unfinished = await self._target.fetchval("SELECT count(*) FROM facts WHERE name = $1", UNFINISHED)
+        return bool(teams) and not unfinished
+
+    async def copy_all(self, progress: Progress) -> int:
+        """Copy all rows as they are now; how many. `progress`: a table's name, its rows so far, and in all."""
+        total = 0
+        with _still(self._reader) as source:
             for table in metadata.sorted_tables:
-                with archive.open(f"{table.name}.jsonl", "w", force_zip64=True) as lines:
-                    async for rows in _chunks(connection, table):
-                        lines.writelines(msgspec.json.encode(row) + b"\n" for row in rows)
-                        total += len(rows)
-    return total
+                (of,) = source.execute(f"SELECT count(*) FROM {_quoted(table.name)}").fetchone()
+                copied = 0
+                async for rows in _pieces(source.execute(_select(table)), table):
+                    async with self._target.transaction(), self._deferred():
+                        await self._put(table, rows)
+                    copied += len(rows)
+                    progress(table.name, copied, of)
+                total += copied
+        return total
 
+    async def copy_changes(self, *, locked: bool = False) -> int:
+        """Copy again what was written since the last time; how many rows. `locked`: within `lock`."""
+        if locked:
+            return await self._copy_changes(self._writer)
+        with _still(self._reader) as source:
+            (last,) = source.execute(f"SELECT coalesce(max(n), 0) FROM {_LOG}").fetchone()
+            rows = await self._copy_changes(source)
+        await asyncio.to_thread(self._writer.execute, f"DELETE FROM {_LOG} WHERE n <= ?", (last,))
+        return rows
 
-async def restore(database: Database, path: Path) -> int:
-    """Fill an empty database from a backup. Raises CasinoFluxError if it is not empty or not of this schema."""
-    await _refuse_filled(database)
-    try:
-        total = await _put_back(database, path)
-    except (OSError, KeyError, zipfile.BadZipFile, msgspec.DecodeError):
-        raise CasinoFluxError(f"{path} is not a whole backup of casinoflux: name a file that db backup wrote") from None
-    await _reset_counters(database)
-    return total
-
-
-async def _put_back(database: Database, path: Path) -> int:
-    total = 0
-    with zipfile.ZipFile(path) as archive:
-        if archive.testzip() is not None:
-            raise zipfile.BadZipFile
-        schema = archive.read("schema").decode()
-        if schema != HEAD:
-            fix = (
-                "restore it with the version that wrote it, then run this version's casinoflux db upgrade"
-                if is_older(schema)
-                else "it is of a newer version: install that one"
-            )
-            raise CasinoFluxError(f"{path} is of schema {schema}, this version's is {HEAD}: {fix}")
-        for table in metadata.sorted_tables:
-            with archive.open(f"{table.name}.jsonl") as lines:
-                for rows in _batches(lines, table):
-                    await _put(database, table, rows)
+    async def _copy_changes(self, source: sqlite3.Connection) -> int:
+        """In one transaction of the target: first all these rows go, then those come that are still there."""
+        noted = {row[0] for row in source.execute(f"SELECT DISTINCT tab FROM {_LOG}")}
+        tables = [table for table in metadata.sorted_tables if table.name in noted]
+        total = 0
+        async with self._target.transaction(), self._deferred():
+            for table in tables:
+                keys = source.execute(f"SELECT DISTINCT {_key_places(table)} FROM {_LOG} WHERE tab = ?", (table.name,))
+                while piece := await asyncio.to_thread(keys.fetchmany, _PIECE):
+                    await self._remove(table, piece)
+            for table in tables:
+                changed = source.execute(_select_changed(table), (table.name,))
+                async for rows in _pieces(changed, table):
+                    await self._put(table, rows)
                     total += len(rows)
-    return total
+        return total
+
+    @asynccontextmanager
+    async def lock(self) -> AsyncIterator[None]:
+        """Nothing else writes to the source meanwhile."""
+        await asyncio.to_thread(self._writer.execute, "BEGIN IMMEDIATE")
+        yield
+
+    async def copy_unnoted(self) -> None:
+        """Copy whole the few small tables whose rows have no key, within `lock`."""
+        async with self._target.transaction(), self._deferred():
+            for table in metadata.sorted_tables:
+                if not _key(table):
+                    await self._target.execute(f"DELETE FROM {_quoted(table.name)}")
+                    async for rows in _pieces(self._writer.execute(_select(table)), table):
+                        await self._put(table, rows)
+
+    async def check_counts(self) -> int:
+        """All rows, after both sides were counted within `lock`. Raises CasinoFluxError for a table that differs."""
+        total = 0
+        for table in metadata.sorted_tables:
+            if table is visitors:  # rows on PostgreSQL only
+                continue
+            query = f"SELECT count(*) FROM {_quoted(table.name)}"
+            (there,) = (await asyncio.to_thread(self._writer.execute, query)).fetchone()
+            ours = "" if table.name != "facts" else f" WHERE name NOT IN ('{UNFINISHED}', '{SPOOLED}')"
+            here = await self._target.fetchval(query + ours)
+            if here != there:
+                raise CasinoFluxError(f"{table.name}: {there} rows, but {here} were copied: begin again, and report it")
+            total += int(there)
+        return total
+
+    async def finish(self, spool: Path) -> None:
+        """The target may be served from now on, and the source is left without triggers; within `lock`."""
+        async with self._target.transaction():
+            for table, name in await self._target.fetch(_FOREIGN_KEYS):
+                await self._target.execute(f'ALTER TABLE {table} ALTER CONSTRAINT "{name}" NOT DEFERRABLE')
+            for table in metadata.sorted_tables:
+                key = table.autoincrement_column
+                if key is not None and key.name == "id" and table.name != "changes":
+                    await self._target.execute(
+                        f"SELECT setval(pg_get_serial_sequence('{table.name}', 'id'), COALESCE(max(id), 0) + 1, false) "
+                        f"FROM {_quoted(table.name)}"
+                    )
+            await self._target.execute("DELETE FROM facts WHERE name = $1", UNFINISHED)
+            await self._target.execute("INSERT INTO facts VALUES ($1, $2)", SPOOLED, str(spool))
+        _drop_triggers(self._writer)
+        self._writer.execute("COMMIT")
+
+    @asynccontextmanager
+    async def _deferred(self) -> AsyncIterator[None]:
+        """Constraints between tables are checked when the transaction ends."""
+        await self._target.execute("SET CONSTRAINTS ALL DEFERRED")
+        yield
+
+    async def _put(self, table: Table, rows: list[tuple[Any, ...]]) -> None:
+        columns = [column.name for column in table.columns]
+        await self._target.copy_records_to_table(table.name, records=rows, columns=columns)
+
+    async def _remove(self, table: Table, keys: Sequence[tuple[Any, ...]]) -> None:
+        columns = _key(table)
+        arrays = [list(values) for values in zip(*keys, strict=True)]
+        gone = ", ".join(f"${n}::{_postgres_type(column)}[]" for n, column in enumerate(columns, 1))
+        named = ", ".join(_quoted(column.name) for column in columns)
+        await self._target.execute(
+            f"DELETE FROM {_quoted(table.name)} WHERE ({named}) IN (SELECT * FROM unnest({gone}))",
+            *arrays,
+        )
 
 
 @asynccontextmanager
-async def _still(database: Database) -> AsyncIterator[AsyncConnection]:
-    """All tables as they are at one moment, whoever writes meanwhile."""
-    async with database.read() as tx:
-        if not database.sqlite:  # a reader of SQLite sees one moment anyway
-            await tx.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
-        yield tx
+async def opened(url: str) -> AsyncIterator[Any]:
+    """A connection of asyncpg to a database of PostgreSQL."""
+    connection = await connect(**connect_arguments(read_url(url)))
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+def clear_left_over(database: str) -> None:
+    """Remove what a transfer left in an SQLite database when its process was killed."""
+    if is_under_way(database):
+        return
+    with closing(sqlite3.connect(database, isolation_level=None, timeout=_LOCK_WAIT)) as connection:
+        remove_triggers(connection)
+
+
+def remove_triggers(connection: sqlite3.Connection) -> None:
+    """Stop noting changes, if they are noted."""
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (_LOG,)).fetchone():
+        connection.execute("BEGIN IMMEDIATE")
+        _drop_triggers(connection)
+        connection.execute("COMMIT")
+
+
+def _drop_triggers(connection: sqlite3.Connection) -> None:
+    names = connection.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'transfer|_%' ESCAPE '|'"
+    )
+    for (name,) in names.fetchall():
+        connection.execute(f"DROP TRIGGER {_quoted(name)}")
+    connection.execute(f"DROP TABLE IF EXISTS {_LOG}")
+
+
+def _add_triggers(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    _drop_triggers(connection)
+    places = ", ".join(f"k{n}" for n in range(_WIDEST))
+    connection.execute(f"CREATE TABLE {_LOG} (n INTEGER PRIMARY KEY, tab, {places})")
+    for statement in chain.from_iterable(_triggers(table) for table in metadata.sorted_tables if _key(table)):
+        connection.execute(statement)
+    connection.execute("COMMIT")
+
+
+def _triggers(table: Table) -> Iterator[str]:
+    names = [_quoted(column.name) for column in _key(table)]
+    into = f"INSERT INTO {_LOG} (tab, {_key_places(table)}) SELECT '{table.name}'"
+    new, old = (", ".join(f"{row}.{name}" for name in names) for row in ("NEW", "OLD"))
+    moved = " OR ".join(f"OLD.{name} IS NOT NEW.{name}" for name in names)
+    for event, noted in (
+        ("INSERT", f"{into}, {new};"),
+        ("DELETE", f"{into}, {old};"),
+        ("UPDATE", f"{into}, {new}; {into}, {old} WHERE {moved};"),
+    ):
+        name = f"transfer_{table.name}_{event.lower()}"
+        yield f"CREATE TRIGGER {name} AFTER {event} ON {_quoted(table.name)} BEGIN {noted} END"
 
 
 @contextmanager
-def _new_file(path: Path) -> Iterator[IO[bytes]]:
+def _still(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """All tables as they are at one moment, whoever writes meanwhile."""
+    connection.execute("BEGIN")
     try:
-        file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
-    except FileExistsError:
-        raise CasinoFluxError(f"{path} exists already: name a new file") from None
-    except OSError as error:
-        raise CasinoFluxError(f"{path} cannot be written ({error.strerror}): name another file") from None
+        yield connection
+    finally:
+        connection.execute("ROLLBACK")
+
+
+async def _pieces(cursor: sqlite3.Cursor, table: Table) -> AsyncIterator[list[tuple[Any, ...]]]:
+    """Rows a piece at a time; the next is read while one is being written."""
+    flags = [n for n, column in enumerate(table.columns) if isinstance(_stored(column), Boolean)]
+
+    def read() -> list[tuple[Any, ...]]:
+        rows = cursor.fetchmany(_PIECE)
+        return [_with_flags(row, flags) for row in rows] if flags else rows
+
+    following = asyncio.create_task(asyncio.to_thread(read))
     try:
-        with file:
-            yield file
-    except BaseException:
-        path.unlink()  # half a backup is none
-        raise
+        while rows := await following:
+            following = asyncio.create_task(asyncio.to_thread(read))
+            yield rows
+    finally:
+        await following
 
 
-async def _refuse_filled(database: Database) -> None:
-    async with database.read() as tx:
-        if (await tx.execute(select(func.count()).select_from(teams))).scalar_one():
-            raise CasinoFluxError("the database is not empty: restore into a new one (CASINOFLUX_DATABASE_URL)")
+def _with_flags(row: tuple[Any, ...], flags: Sequence[int]) -> tuple[Any, ...]:
+    """A row whose truth values are no numbers: SQLite has none."""
+    values = list(row)
+    for n in flags:
+        values[n] = None if values[n] is None else bool(values[n])
+    return tuple(values)
 
 
-async def _chunks(tx: AsyncConnection, table: Table) -> AsyncIterator[list[dict[str, Any]]]:
-    """Raw column values, as they lie on disk on both databases."""
-    columns = [column.name for column in table.columns]
-    listed = ", ".join(f'"{name}"' for name in columns)
-    keys = ", ".join(f'"{column.name}"' for column in table.primary_key.columns) or listed
-    stream = await tx.stream(text(f'SELECT {listed} FROM "{table.name}" ORDER BY {keys}'))  # noqa: S608
-    async for part in stream.partitions(CHUNK):
-        yield [dict(zip(columns, row, strict=True)) for row in part]
+def _select(table: Table) -> str:
+    return f"SELECT {', '.join(_quoted(column.name) for column in table.columns)} FROM {_quoted(table.name)}"
 
 
-async def _put(database: Database, table: Table, rows: list[dict[str, Any]]) -> None:
-    size = max(1, _BOUND // len(table.columns))
-    async with database.begin() as tx:
-        for start in range(0, len(rows), size):
-            await _upsert(tx, table, rows[start : start + size])
+def _select_changed(table: Table) -> str:
+    columns = ", ".join(f"t.{_quoted(column.name)}" for column in table.columns)
+    same = " AND ".join(f"t.{_quoted(column.name)} = k.k{n}" for n, column in enumerate(_key(table)))
+    keys = f"SELECT DISTINCT {_key_places(table)} FROM {_LOG} WHERE tab = ?"
+    return f"SELECT {columns} FROM ({keys}) k CROSS JOIN {_quoted(table.name)} t ON {same}"
 
 
-async def _upsert(tx: AsyncConnection, table: Table, rows: list[dict[str, Any]]) -> None:
-    plain = Table(table.name, type(metadata)(), *(Column(c.name, _stored(c)) for c in table.columns))
-    statement = upsert(plain).values(rows)
-    keys = [column.name for column in table.primary_key.columns] or [c.name for c in _unique(table)]
-    rest = {c.name: statement.excluded[c.name] for c in plain.columns if c.name not in keys}
-    if rest:
-        statement = statement.on_conflict_do_update(index_elements=keys, set_=rest)
-    else:
-        statement = statement.on_conflict_do_nothing(index_elements=keys)
-    await tx.execute(statement)
+def _key(table: Table) -> list[Column[Any]]:
+    return list(table.primary_key.columns)
 
 
-def _unique(table: Table) -> list[Column[Any]]:
-    return next(
-        list(constraint.columns) for constraint in table.constraints if isinstance(constraint, UniqueConstraint)
-    )
+def _key_places(table: Table) -> str:
+    return ", ".join(f"k{n}" for n in range(len(_key(table))))
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
 
 
 def _stored(column: Column[Any]) -> Any:
@@ -163,29 +300,11 @@ def _stored(column: Column[Any]) -> Any:
     return getattr(column.type, "impl_instance", column.type)
 
 
-def _batches(lines: IO[bytes], table: Table) -> Iterator[list[dict[str, Any]]]:
-    blobs = {column.name for column in table.columns if column.type.python_type is bytes}
-    batch: list[dict[str, Any]] = []
-    for line in lines:
-        row = msgspec.json.decode(line)
-        for name in blobs & row.keys():
-            row[name] = None if row[name] is None else msgspec.convert(row[name], bytes)
-        batch.append(row)
-        if len(batch) == CHUNK:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def _postgres_type(column: Column[Any]) -> str:
+    return str(_stored(column).compile(postgresql.dialect()))  # type: ignore[no-untyped-call]
 
 
-async def _reset_counters(database: Database) -> None:
-    """PostgreSQL's key counters do not notice keys that are given."""
-    if database.sqlite:
-        return
-    async with database.begin() as tx:
-        for table in metadata.sorted_tables:
-            key = table.autoincrement_column
-            if key is not None and key.name == "id" and table.name != "changes":
-                query = f"""SELECT setval(pg_get_serial_sequence('{table.name}', 'id'), COALESCE(max(id), 0) + 1, false)
-                            FROM "{table.name}" """  # noqa: S608
-                await tx.execute(text(query))
+_FOREIGN_KEYS = """
+SELECT conrelid::regclass::text, conname FROM pg_constraint
+WHERE contype = 'f' AND connamespace = current_schema()::regnamespace ORDER BY 1, 2
+"""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
+from storage.db.handover import note_path, reason_to_wait
 from storage.ledger.errors import CasinoFluxError
 
 
@@ -34,6 +35,7 @@ class DatabaseFile:
     def __init__(self, path: str) -> None:
         self.path = "" if path == ":memory:" else path
         self._name = Path(path).name
+        self._note = note_path(self.path) if self.path else ""
         self._inode: Inode | None = None
         self._descriptor: int | None = None
         self._overwritten = False
@@ -53,6 +55,12 @@ class DatabaseFile:
         self.check()
 
     def check(self) -> None:
+        """`check_same` before a transaction: raises DatabaseUnavailable also while another process has it held."""
+        if self._note and (reason := reason_to_wait(self._note)):
+            raise DatabaseUnavailable(reason)
+        self.check_same()
+
+    def check_same(self) -> None:
         """Raises DatabaseUnavailable if the path no longer leads to the database that was opened."""
         if self._inode is None:
             return

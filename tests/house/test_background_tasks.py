@@ -25,6 +25,7 @@ AWAITED = {
     "storage/clicks/writer.py:_spool_until_done": "the wait for new clicks while one transaction runs",
     "storage/clicks/writer.py:_try_database": "one attempt to begin; the writer awaits it while it spools",
     "storage/db/tasks.py:start_loop": "the one place",
+    "storage/db/transfer.py:_pieces": "the next rows, awaited before they are written",
 }
 
 

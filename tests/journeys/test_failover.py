@@ -1,6 +1,7 @@
 """Two PostgreSQL servers behind one setting: the primary dies, its standby takes over, nothing answered is lost."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,3 +133,45 @@ def test_the_standby_takes_over_and_nothing_answered_is_lost(servers: tuple[Serv
     assert int(standby.ask(counted, "hub")) == 30
     assert hub.post("campaign/create", name="Two", offers=["lucky"])["code"] == "two"
     assert "Traceback" not in hub.log()
+
+
+def test_a_report_that_the_standby_gives_up_comes_from_the_primary(
+    servers: tuple[Server, Server], hub: Deployment
+) -> None:
+    """Its replay waits for no query: what it locks cancels whoever reads (a recovery conflict)."""
+    primary, standby = servers
+    hub.post("account/add", name="acme", platform="postback_only", timezone="UTC", currency="EUR")
+    hub.post("offer/add", casino="Lucky", account="acme", url="https://lucky.example.test/?s={click_id}")
+    click(hub, hub.post("campaign/create", name="One", offers=["lucky"])["url"], 1)
+    query = {"from": today(hub), "to": today(hub), "by": "campaign"}
+    wait_for(lambda: hub.get("report/merged", **query)["totals"]["clicks"] == 1, "the click to be settled")
+    standby.ask("ALTER SYSTEM SET max_standby_streaming_delay = 0")
+    standby.ask("SELECT pg_reload_conf()")
+    lock = "DO $$ BEGIN FOR n IN 1..100 LOOP LOCK TABLE merged IN ACCESS EXCLUSIVE MODE; COMMIT; END LOOP; END $$"
+    stopped = threading.Event()
+
+    def lock_often() -> None:
+        while not stopped.is_set():
+            primary.ask(lock, "hub")
+
+    locking = threading.Thread(target=lock_often)
+    locking.start()
+
+    def report_was_given_up() -> bool:
+        assert hub.get("report/merged", **query)["totals"]["clicks"] == 1, "whoever answers"
+        return "it failed" in hub.http.get("/readyz").json()["report_database"]
+
+    try:
+        wait_for(report_was_given_up, "a conflict", seconds=60, told=hub.log)
+    finally:
+        stopped.set()
+        locking.join(60)
+    conflicts = "SELECT sum(confl_lock) FROM pg_stat_database_conflicts"
+    assert int(standby.ask(conflicts)) > 0
+    assert hub.get("report/merged", **query)["totals"]["clicks"] == 1
+
+    def standby_is_used_again() -> bool:
+        hub.get("report/merged", **query)
+        return bool(hub.http.get("/readyz").json()["report_database"] == "ok")
+
+    wait_for(standby_is_used_again, "the standby to be used again", seconds=30)

@@ -140,16 +140,16 @@ def test_a_new_spool_that_another_process_removes_as_an_empty_one_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def take_over() -> None:
-        [adopted] = orphans(Spool, tmp_path, "db", set())
+        [adopted] = orphans(Spool, [tmp_path], "db", set())
         adopted.close()
 
     before_lock(monkeypatch, take_over)
     spool = Spool(tmp_path, "db-1-1")
     spool.open()
     spool.append([number(1)])
-    assert orphans(Spool, tmp_path, "db", set()) == [], "its process lives"
+    assert orphans(Spool, [tmp_path], "db", set()) == [], "its process lives"
     os.close(spool._file)
-    [adopted] = orphans(Spool, tmp_path, "db", set())
+    [adopted] = orphans(Spool, [tmp_path], "db", set())
     assert numbers(adopted.read()) == [1]
 
 
@@ -161,10 +161,10 @@ def test_a_spool_that_is_rewritten_while_another_process_opens_it_stays_with_its
     spool.append([number(1), number(2)])
     spool.read()
     before_lock(monkeypatch, lambda: spool.replace([number(2)]))
-    assert orphans(Spool, tmp_path, "db", set()) == []
+    assert orphans(Spool, [tmp_path], "db", set()) == []
     spool.append([number(3)])
     os.close(spool._file)
-    [adopted] = orphans(Spool, tmp_path, "db", set())
+    [adopted] = orphans(Spool, [tmp_path], "db", set())
     assert numbers(adopted.read()) == [2, 3]
 
 
@@ -226,7 +226,7 @@ async def test_a_visitor_who_came_again_before_an_older_spool_is_drained_is_uniq
         mend_database(d)
         await d.clicks.start()
         await d.get("/c/one", ip="192.0.2.1")
-        (d.clicks.writer._folder / f"{d.clicks.state.codec.fingerprint}-1-1.spool").write_bytes(copy)
+        (d.clicks.writer._folders[0] / f"{d.clicks.state.codec.fingerprint}-1-1.spool").write_bytes(copy)
         await d.clicks.writer._adopt()
         await until_drained(d)
         assert [click.unique_click for click in await d.stored()] == [0, 1]

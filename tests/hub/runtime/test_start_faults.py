@@ -15,7 +15,7 @@ from hub.runtime.boot import DatabaseAway
 from hub.runtime.runtime import Runtime
 from hub.runtime.settings import SettingError, read_settings
 from storage.clicks.queries import ensure_codec
-from storage.db import transfer
+from storage.db import backup
 from storage.db.engine import Database
 from storage.db.schema import is_older
 from storage.ledger.errors import CasinoFluxError
@@ -106,4 +106,4 @@ async def test_a_backup_of_a_newer_version_is_refused(opened: Callable[[], Any],
         archive.writestr("schema", "9999")
     async with opened() as database:
         with pytest.raises(CasinoFluxError, match="of a newer version: install that one"):
-            await transfer.restore(database, tmp_path / "new.zip")
+            await backup.restore(database, tmp_path / "new.zip")

@@ -1,0 +1,140 @@
+"""A hub moves from SQLite to PostgreSQL under clicks, postbacks and commands: nothing is lost, and nothing twice."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from storage.clicks.queries import codec
+from storage.db.engine import Database
+from storage.tables import clicks, postbacks
+from tests.conftest import new_postgres
+from tests.journeys.conftest import Deploy
+from tests.journeys.deployment import Deployment, wait_for
+from tests.journeys.steps import BROWSER
+from tests.journeys.test_serve import campaign
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+class Traffic:
+    """Visitors, a platform that sends postbacks for their clicks, somebody who adds campaigns; what was answered."""
+
+    def __init__(self, hub: Deployment, link: str, address: str) -> None:
+        self._hub, self._link, self._address = hub, link, address
+        self.clicks: list[str] = []
+        self.postbacks: list[str] = []
+        self.campaigns: list[str] = []
+        self.slowest = 0.0
+        self._stopped = threading.Event()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        threads = [threading.Thread(target=self._repeat, args=(work,)) for work in (self._visit, self._change)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            self._stopped.set()
+            for thread in threads:
+                thread.join(60)
+
+    def _repeat(self, work: object) -> None:
+        assert callable(work)
+        with httpx.Client(timeout=30) as http:
+            for n in count():
+                if self._stopped.is_set():
+                    return
+                try:
+                    work(http, n)
+                except httpx.TransportError:
+                    time.sleep(0.05)  # it is being restarted: nothing was answered
+
+    def _visit(self, http: httpx.Client, n: int) -> None:
+        began = time.monotonic()
+        headers = {"user-agent": f"{BROWSER}{n}", "x-forwarded-for": f"203.0.{n // 250}.{n % 250}"}
+        answer = http.get(self._link, headers=headers)
+        http.cookies.clear()
+        assert answer.status_code == 302, answer.text
+        self.slowest = max(self.slowest, time.monotonic() - began)
+        click = httpx.URL(answer.headers["location"]).params["s"]
+        self.clicks.append(click)
+        if n % 3 == 0:
+            query = {"click_id": click, "event": "ftd", "amount": "10", "txn_id": f"t{n}"}
+            answer = http.get(self._address, params=query)
+            assert answer.status_code == 200, answer.text
+            self.postbacks.append(f"t{n}")
+
+    def _change(self, http: httpx.Client, n: int) -> None:
+        headers = {"authorization": f"Bearer {self._hub.token}"}
+        answer = http.post(f"{self._hub.url}/api/v1/campaign/create", json={"name": f"more {n}"}, headers=headers)
+        if answer.status_code == 200:
+            self.campaigns.append(answer.json()["code"])
+        else:
+            assert answer.status_code == 503, answer.text
+        time.sleep(0.1)
+
+
+async def _stored(url: str) -> tuple[list[str], list[str], int]:
+    """Clicks as they stand in links, transactions of postbacks, and how many clicks count as unique."""
+    database = Database(url)
+    async with database.read() as tx:
+        sealed = await codec(tx)
+        rows = (await tx.execute(select(clicks.c.id, clicks.c.unique_click))).all()
+        requests = [bytes(query).decode() for query in (await tx.execute(select(postbacks.c.query))).scalars()]
+    await database.close()
+    words = [sealed.encode(row.id) for row in rows]
+    return words, [httpx.QueryParams(query)["txn_id"] for query in requests], sum(row.unique_click for row in rows)
+
+
+def test_a_hub_moves_to_postgresql_while_it_serves(deploy_sqlite: Deploy, postgres: str, tmp_path: Path) -> None:
+    hub = deploy_sqlite()
+    hub.start()
+    link = campaign(hub)
+    address = hub.post("postback/url", account="main")["url"].partition("?")[0]
+    traffic = Traffic(hub, link, address)
+    with new_postgres(postgres) as url:
+        with traffic.running():
+            wait_for(lambda: len(traffic.clicks) > 100, "traffic")
+            moved = hub.shell("db", "transfer", url)
+            assert moved.returncode == 0, moved.stderr
+            assert "CASINOFLUX_DATABASE_URL" in moved.stdout
+            reached = len(traffic.clicks)
+            wait_for(lambda: len(traffic.clicks) > reached + 50, "clicks after it")
+            state = hub.http.get("/readyz").json()
+            assert "was moved to postgresql://" in state["database"]
+            assert state["spooled"] > 50
+            assert state["postbacks_spooled"] > 10
+            assert hub.try_post("campaign/list").status_code == 503
+            assert hub.stop() == 0, hub.log()
+            again = hub.shell("db", "transfer", url)
+            served = hub.shell("serve", "--port", str(hub.port))
+            for refused in (again, served):
+                assert refused.returncode == 1
+                assert "was moved to" in refused.stderr
+                assert refused.stderr.count("\n") == 1
+            hub.settings["DATABASE_URL"] = url
+            hub.start()
+            wait_for(lambda: hub.http.get("/readyz").json()["spooled"] == 0, "the spool drained", told=hub.log)
+            reached = len(traffic.clicks)
+            wait_for(lambda: len(traffic.clicks) > reached + 50, "clicks on PostgreSQL")
+        wait_for(lambda: hub.http.get("/readyz").status_code == 200, "it to be well", told=hub.log)
+        stored, transactions, unique = asyncio.run(_stored(url))
+        assert (len(stored), len(transactions)) == (len(set(stored)), len(set(transactions))), "nothing twice"
+        assert (set(traffic.clicks) - set(stored), set(traffic.postbacks) - set(transactions)) == (set(), set())
+        assert unique == len(stored), "each visitor came once"
+        codes = {item["code"] for item in hub.get("campaign/list")["items"]}
+        assert set(traffic.campaigns) <= codes
+        checked = hub.shell("db", "check")
+        assert checked.returncode == 0, checked.stdout
+        print(f"{len(traffic.clicks)} clicks, the slowest {traffic.slowest:.2f} s")
+        assert hub.stop() == 0, hub.log()
+        assert "Traceback" not in hub.log()
