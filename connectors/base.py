@@ -169,7 +169,7 @@ class Platform(ABC):
             if connection.run_apart is not None:
                 alone = msgspec.structs.replace(connection, run_apart=None)
                 parts: ReportParts = await connection.run_apart(_read_parts, self, raw, alone, window)
-                return await parts.report(raw)
+                return parts.report(raw)
             return await asyncio.to_thread(self._read_once, raw, connection, window)
         except ConnectorError as error:
             error.raw, error.whole = raw, True

@@ -1,6 +1,6 @@
 """Which column of a report is which figure, and what figures make together."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from operator import sub
 from typing import Any
 
@@ -8,6 +8,7 @@ import msgspec
 
 from storage.ledger.dates import Order
 from storage.ledger.facts import Figures, RevenueRow
+from storage.ledger.revenue.packed_rows import measures_of, stated_columns
 
 COUNTS = ("visits", "registrations", "first_deposits", "deposits", "qualified")
 AMOUNTS = ("deposit_amount", "ngr", "commission_cpa", "commission_revshare", "commission_other")
@@ -107,14 +108,24 @@ def figures_of(values: Mapping[str, int | None]) -> Figures:
 
 def figures_of_columns(columns: Mapping[str, Sequence[int | None]], *, rows: int) -> list[Figures]:
     """The same of so many rows, from each measure's values in their order."""
+    by_name, nothing = _with_other(columns, rows), (None,) * rows
+    return list(map(Figures, *(by_name.get(name, nothing) for name in Figures.__struct_fields__)))
+
+
+def figure_columns(columns: Mapping[str, Sequence[int | None]], *, rows: int) -> dict[str, Sequence[int | None]]:
+    """The measures of `Figures` by column, those that no row states left out."""
+    by_name = _with_other(columns, rows)
+    return stated_columns({name: by_name[name] for name in Figures.__struct_fields__ if name in by_name})
+
+
+def _with_other(columns: Mapping[str, Sequence[int | None]], rows: int) -> dict[str, Sequence[int | None]]:
     nothing = (None,) * rows
     total, cpa, revshare, *rest = (columns.get(name, nothing) for name in _COMMISSION)
     if any(None in column for column in (total, cpa, revshare)):
         other = list(map(_other, total, cpa, revshare, *rest))
     else:
         other = list(map(sub, map(sub, total, cpa), revshare))
-    by_name = {**columns, "commission_other": other}
-    return list(map(Figures, *(by_name.get(name, nothing) for name in Figures.__struct_fields__)))
+    return {**columns, "commission_other": other}
 
 
 _COMMISSION = ("commission", "commission_cpa", "commission_revshare", "commission_other", "commission_cpl")
@@ -127,10 +138,9 @@ def _other(total: int | None, cpa: int | None, revshare: int | None, other: int 
 PARTS = ("commission_cpa", "commission_revshare", "commission_other")
 
 
-def comparable(totals: Figures, rows: Iterable[RevenueRow]) -> Figures:
+def comparable(totals: Figures, rows: Sequence[RevenueRow]) -> Figures:
     """Totals without the parts of the commission, where rows split it otherwise than the totals do."""
-    reported_parts = {part for row in rows for part in PARTS if getattr(row.figures, part) is not None}
-    if reported_parts == {part for part in PARTS if getattr(totals, part) is not None}:
+    if measures_of(rows) & set(PARTS) == {part for part in PARTS if getattr(totals, part) is not None}:
         return totals
     return msgspec.structs.replace(totals, commission_cpa=None, commission_revshare=None, commission_other=None)
 

@@ -5,12 +5,13 @@ from collections.abc import Set as AbstractSet
 from datetime import date
 from decimal import Decimal
 from itertools import islice, repeat
+from operator import mul, truediv
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
 from connectors.base import Connection, Platform, Window
-from connectors.columns import COUNTS, PARTS, Columns, added, comparable, figures_of, figures_of_columns
+from connectors.columns import COUNTS, PARTS, Columns, added, comparable, figure_columns, figures_of
 from connectors.reading import RawRecords, Record, RecordColumns, columns_of
 from storage.ledger.currencies import currency_of
 from storage.ledger.dates import Order, read_day
@@ -18,6 +19,8 @@ from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Figures, Report, RevenueRow
 from storage.ledger.money import to_micro
 from storage.ledger.numbers import Mark, read_count, read_micro
+from storage.ledger.revenue.packed_rows import PackedRows, RowColumns
+from storage.ledger.revenue.report_parts import LARGE
 from storage.ledger.tables import Block, Table, TableError, column_mark, column_order, is_total_name, plain_name
 
 #: Measures whose absence is named: without them a report says little.
@@ -26,6 +29,7 @@ _MANY = 500  # records whose columns are read at once
 T = TypeVar("T")
 _NONE: Mapping[str, str] = {}
 _TOO_LARGE = 1 << 62  # for a count
+_NUL = (b"\0", rb"\u0000")  # as an answer may hold what databases do not keep
 
 TOTALS_LINE = "a totals line"
 TOTALS = "totals"
@@ -68,7 +72,9 @@ class Sheet:
         self.connection = connection
         self.window = window
         self.raw = raw
-        self.rows: dict[tuple[object, ...], RevenueRow] = {}
+        self._rows: dict[tuple[object, ...], RevenueRow] = {}
+        self._packed = PackedRows()  # all rows, as long as nothing of them is odd; then they are in `_rows`
+        self._keys: set[tuple[object, ...]] = set()  # of the packed ones
         self.detail = str(connection.option("lines", platform.rows)) == "detail"
         self._every_measure = platform.every_measure
         self.always = platform.always if connection.shape is None else connection.shape
@@ -134,18 +140,18 @@ class Sheet:
 
     def _add_alike(self, columns: RecordColumns, lines: Iterable[int] = repeat(0)) -> bool:
         """Add records of one shape a column at a time; False, and nothing is added, where something is odd."""
-        rows = self._rows_of(columns)
-        if rows is None:
+        block = self._block_of(columns)
+        if block is None:
             return False
-        if not self._keep_all(rows):
-            for self.line, row in zip(lines, rows, strict=False):
+        if not self._keep_block(block):
+            for self.line, row in zip(lines, block.rows(), strict=False):
                 if self.window.first <= row.day <= self.window.last:
                     self.keep(row)
                 else:
                     self.outside += 1
         return True
 
-    def _rows_of(self, columns: RecordColumns) -> list[RevenueRow] | None:
+    def _block_of(self, columns: RecordColumns) -> RowColumns | None:
         """The rows of records of one shape; None where `add` has to say what is wrong with one, or to look closer."""
         layout = self._layout(columns)
         if not layout.day or (self.columns.tag and not layout.tag):
@@ -155,29 +161,44 @@ class Sheet:
             if len(written) > 1:
                 return None
             currency = self._currency(written.pop())
-            days = _each_once(_texts(columns, layout.day), lambda text: read_day(text, layout.order))
+            days = _each_once(_texts(columns, layout.day), lambda text: read_day(text, layout.order).toordinal())
             figures = _figures(columns, layout, currency)
             texts = (_texts(columns, layout.tag), _texts(columns, layout.tag_name), _texts(columns, layout.sub))
             parts = _part_texts(columns, layout.part)
         except ValueError:
             return None
-        if figures is None or max(days) > self.latest:
+        if figures is None or max(days) > self.latest.toordinal():
             return None
-        tags, tag_names, parts = (_each_once(column, self._shared) for column in (*texts[:2], parts))
-        return list(map(RevenueRow, days, tags, repeat(currency), figures, texts[2], parts, tag_names))
+        return RowColumns(currency, days, texts[0], texts[1], texts[2], parts, figures)
 
-    def _keep_all(self, rows: Sequence[RevenueRow]) -> bool:
+    def _keep_block(self, block: RowColumns) -> bool:
         """Keep rows if all of them are within the window and none of them repeats another."""
-        days = {row.day for row in rows}
-        tag_keys = {tag: tag.lower() for tag in {row.tag for row in rows}}
-        keyed: dict[tuple[object, ...], RevenueRow] = {
-            (row.day, tag_keys[row.tag], row.sub, row.part, row.currency): row for row in rows
-        }
-        is_plain = self.window.first <= min(days) and max(days) <= self.window.last and len(keyed) == len(rows)
-        if not is_plain or not self.rows.keys().isdisjoint(keyed):
+        days = set(block.days)
+        if self._rows or min(days) < self.window.first.toordinal() or max(days) > self.window.last.toordinal():
             return False
-        self.rows.update(keyed)
+        tag_keys = _each_once(block.tags, str.lower)
+        keys = {*zip(block.days, tag_keys, block.subs, block.parts, repeat(block.currency))}
+        if len(keys) < len(block.days) or not self._keys.isdisjoint(keys):
+            return False
+        self._keys |= keys
+        self._packed.add(block)
         return True
+
+    @property
+    def rows(self) -> dict[tuple[object, ...], RevenueRow]:
+        """The rows by what they are known by, which may be changed."""
+        if self._packed:
+            self._rows = {_key_of(row): row for row in self._packed}
+            self._packed = PackedRows()
+            self._keys.clear()
+        return self._rows
+
+    @property
+    def days(self) -> set[date]:
+        """The days of the rows."""
+        if self._packed:
+            return set(map(date.fromordinal, self._packed.days))
+        return {row.day for row in self._rows.values()}
 
     def keep(self, row: RevenueRow) -> None:
         """Keep a row. Lines of detail are summed; a repeat of a grouped row is damage, whatever its figures."""
@@ -292,7 +313,7 @@ class Sheet:
         They are part of the answer's shape: a later answer with rows must have them too.
         """
         with_measures = [record for record in stated if Layout(self.columns, tuple(record), self._marks).measures]
-        if with_measures or not self.rows:
+        if with_measures or not (self._packed or self._rows):
             self.shape.append(TOTALS)
         return _together([self._read(r, Layout(self.columns, tuple(r), self._marks), "")[1] for r in with_measures])
 
@@ -305,7 +326,8 @@ class Sheet:
         notes = [*warnings, *self.notes]
         if self.outside:
             notes.append(f"{self.outside} rows outside {self.window.first}..{self.window.last} were left out")
-        if self.rows:
+        rows = self._all_rows()
+        if rows:
             notes += [f"no column for {name}" for name in self._unseen()]
         if lacking := [name for name in self.always if name not in self.shape]:
             self.damages.append(f"the answer is cut off: it lacks {' and '.join(lacking)}")
@@ -314,15 +336,22 @@ class Sheet:
         return Report(
             first=self.window.first,
             last=self.window.last,
-            rows=tuple(self.rows.values()),
+            rows=rows,
             raw=self.raw,
-            totals=None if self.outside or totals is None else comparable(totals, self.rows.values()),
+            totals=None if self.outside or totals is None else comparable(totals, rows),
             warnings=tuple(notes),
             measures=self._measures(),
             damage="; ".join(dict.fromkeys(self.damages)),
             shape=tuple(dict.fromkeys(self.shape)),
             assumed_days=self.assumed_days,
         )
+
+    def _all_rows(self) -> Sequence[RevenueRow]:
+        """The rows as a report has them: packed where they are many and nothing of them is odd."""
+        if len(self._packed) <= LARGE:
+            return tuple(self.rows.values())
+        self._packed.distinct = not any(nul in self.raw for nul in _NUL)
+        return self._packed
 
     def count(self, stated: Any, rows_read: int, name: str) -> None:
         """Compare the number of rows that the answer states with those it has."""
@@ -458,8 +487,8 @@ def _each_once(texts: Sequence[str], read: Callable[[str], T]) -> list[T]:
     return [by_text[text] for text in texts]
 
 
-def _figures(columns: RecordColumns, layout: Layout, own: str) -> list[Figures] | None:
-    """The figures of records, measure by measure; None where a currency stands beside one. Raises ValueError."""
+def _figures(columns: RecordColumns, layout: Layout, own: str) -> dict[str, Sequence[int | None]] | None:
+    """The figures of records by measure; None where a currency stands beside one. Raises ValueError."""
     measures: dict[str, Sequence[int | None]] = {}
     for measure, names, is_count in layout.measures:
         if len(names) > 1:
@@ -469,13 +498,13 @@ def _figures(columns: RecordColumns, layout: Layout, own: str) -> list[Figures] 
         if column is None:
             return None
         measures[measure] = column
-    return figures_of_columns(measures, rows=_length(columns))
+    return figure_columns(measures, rows=_length(columns))
 
 
 def _counts(cells: Sequence[Any]) -> Sequence[int | None]:
     """Counts; digits alone, as nearly all of them are, the quick way. Raises ValueError."""
     kinds = set(map(type, cells))
-    if kinds == {int} and max(map(abs, cells)) < _TOO_LARGE:
+    if kinds == {int} and min(cells) > -_TOO_LARGE and max(cells) < _TOO_LARGE:
         return cells
     if kinds == {str} and all(cells) and max(map(len, cells)) < 19:
         digits = "".join(cells)
@@ -502,12 +531,12 @@ def _micros_of_floats(cells: Sequence[Any], kinds: AbstractSet[type]) -> list[in
 
     Below 1e9 they do if they are whole micro-units: every text of such a float is nearer to them than half of one.
     """
-    if not kinds <= {int, float} or max(map(abs, cells)) >= 1e9:
+    if not kinds <= {int, float} or min(cells) <= -1e9 or max(cells) >= 1e9:
         raise ValueError("more than floats can say")
-    micros = [round(cell * 1e6) for cell in cells]
-    if [micro / 1e6 for micro in micros] != [*cells]:
+    micros: list[int | None] = list(map(round, map(mul, cells, repeat(1e6))))
+    if list(map(truediv, micros, repeat(1e6))) != list(cells):
         raise ValueError("more digits than micro-units have")
-    return [*micros]
+    return micros
 
 
 def _may_have_totals(block: Block, layout: Layout) -> bool:

@@ -111,9 +111,9 @@ class CsvUpload(Platform):
         sheet, table = self._opened(raw, connection, Window(first=date.min, last=date.max))
         sheet.latest = today
         totals = sheet.add_table(table)
-        if not sheet.rows:
+        days = sheet.days
+        if not days:
             raise ConnectorError("the file has a header and no line of figures", raw=raw)
-        days = [row.day for row in sheet.rows.values()]
         sheet.window = Window(first=min(days), last=max(days))
         return sheet.report(totals=totals)
 

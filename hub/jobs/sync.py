@@ -1,7 +1,6 @@
 """Fetch the delayed revenue of accounts that are due, in the background: one run per account at a time."""
 
 import asyncio
-from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -22,8 +21,9 @@ from hub.runtime.tracing import tracer
 from storage.catalogue import accounts, names
 from storage.db import tasks
 from storage.ledger.errors import CasinoFluxError, ConnectorError
-from storage.ledger.facts import Report, RevenueRow
-from storage.ledger.revenue.sanity import distinct, measures_stated
+from storage.ledger.facts import Report
+from storage.ledger.revenue.packed_rows import PackedRows, measures_of, renamed
+from storage.ledger.revenue.sanity import distinct
 from storage.ledger.revenue.suspect import contradiction
 from storage.outbound import webhooks
 from storage.outbound.webhooks import Announcement
@@ -260,7 +260,7 @@ class Run:
 
     async def _refuse_lost_measures(self, tx: Any, report: Report) -> None:
         """A column that disappears from a report must not wipe out figures known before."""
-        measures = await _reported(report)
+        measures = measures_of(report.rows)
         if report.rows and (
             lost := await syncs.measured(tx, self.run.account_id, (report.first, report.last)) - measures
         ):
@@ -273,7 +273,8 @@ class Run:
 
     async def _named(self, tx: Any, report: Report) -> Report:
         """A report that names no segment this time keeps the names known before: offers may claim by them."""
-        if not report.rows or any(row.tag_name for row in report.rows):
+        rows = report.rows
+        if not rows or (rows.named if isinstance(rows, PackedRows) else any(row.tag_name for row in rows)):
             return report
         since = report.first - _NAMES_LAST
         names_by_tag = {
@@ -281,7 +282,7 @@ class Run:
         }
         if not names_by_tag:
             return report
-        return await _with_names(report, names_by_tag)
+        return msgspec.structs.replace(report, rows=await asyncio.to_thread(renamed, rows, names_by_tag))
 
     async def _read_again(self, sync_platform: Platform, connection: Connection) -> str | None:
         """Read a kept answer once more, after a fix."""
@@ -331,24 +332,3 @@ class Run:
             team_id=self.run.team_id, event="sync", type=f"sync.{state}", key=f"sync_{self.run.id}", data=data
         )
         await webhooks.tell(tx, listening, [news], now)
-
-
-_MANY = 1_000  # rows: after so many, other work of the event loop has its turn
-
-
-async def _reported(report: Report) -> set[str]:
-    """The figures that some row has."""
-    reported: set[str] = set()
-    for start in range(0, len(report.rows), _MANY):
-        reported |= measures_stated(report.rows[start : start + _MANY])
-        await asyncio.sleep(0)
-    return reported
-
-
-async def _with_names(report: Report, names_by_tag: Mapping[str, str]) -> Report:
-    rows: list[RevenueRow] = []
-    for start in range(0, len(report.rows), _MANY):
-        part = report.rows[start : start + _MANY]
-        rows += [msgspec.structs.replace(row, tag_name=names_by_tag.get(row.tag, "")) for row in part]
-        await asyncio.sleep(0)
-    return msgspec.structs.replace(report, rows=tuple(rows))

@@ -188,7 +188,7 @@ class HubPorts:
             return read_upload(platform_named, account, raw, today)
         advice = "upload the file in several parts, of fewer days each"
         parts: UploadParts = await self.run_apart(_upload_parts, platform_named, account, raw, today, advice=advice)
-        return await parts.report(raw)
+        return parts.report(raw)
 
     async def probe_tracker(self, system: str, login: dict[str, str]) -> str:
         from connectors.trackers import registry  # few hubs ever import: 0.5 MB less without

@@ -43,15 +43,22 @@ _NO_CONSTANTS: Mapping[str, int] = {}
 class BulkTable:
     """A table that takes plain tuples, in the order of `names`.
 
-    In columns that may be null, "" and NO_NUMBER stand for null. `identity_columns` names columns that distinguish the
-    rows of one batch, as far as they differ.
+    In columns that may be null, "" and NO_NUMBER stand for null, except in those that are `never_null` in these rows.
+    `identity_columns` names columns that distinguish the rows of one batch, as far as they differ.
     """
 
-    def __init__(self, table: Table, names: Sequence[str], *, identity_columns: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        table: Table,
+        names: Sequence[str],
+        *,
+        identity_columns: Sequence[str] = (),
+        never_null: Collection[str] = (),
+    ) -> None:
         columns = [Column(column.name, _plain(column.type), primary_key=column.primary_key) for column in table.columns]
         self.table = Table(table.name, MetaData(), *columns)
         self.names = tuple(names)
-        self._nullable = [n for n, name in enumerate(names) if table.c[name].nullable]
+        self._nullable = [n for n, name in enumerate(names) if table.c[name].nullable and name not in never_null]
         self._flags = [n for n, name in enumerate(names) if isinstance(table.c[name].type, Boolean)]
         self._identity = tuple(names.index(name) for name in identity_columns)
 

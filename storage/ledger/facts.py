@@ -1,5 +1,6 @@
 """The facts the ledger reckons with. Amounts are integer micro-units (1e-6) of their currency."""
 
+from collections.abc import Sequence
 from datetime import date
 from enum import IntEnum, StrEnum
 from typing import Literal, NamedTuple
@@ -132,7 +133,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     first: date
     last: date
-    rows: tuple[RevenueRow, ...]
+    rows: Sequence[RevenueRow]
     raw: bytes
     totals: Figures | None = None
     warnings: tuple[str, ...] = ()

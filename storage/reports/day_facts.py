@@ -1,9 +1,7 @@
 """What is known of report days, now or at an earlier instant: the facts that merging starts from."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from datetime import date
-from functools import partial
-from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import func, or_, select
@@ -19,6 +17,7 @@ from storage.ledger.dates import day_bounds
 from storage.ledger.facts import CampaignFact, ClickLink, OfferFact, RevenueFact, SpendFact
 from storage.ledger.reports.attribution import Catalogue
 from storage.ledger.reports.merge import DayFacts
+from storage.ledger.reports.revenue_columns import RevenueColumns
 from storage.reports.day_clicks import click_facts
 from storage.reports.day_conversions import tallies
 from storage.reports.facts_query import FactsQuery
@@ -50,7 +49,7 @@ async def facts_of_days(
     costs = await campaigns_of_team.costs_on(tx, facts_query.team_id, days)
     for day in days:
         rows = await revenue_facts(tx, facts_query, day)
-        links = await links_of(tx, facts_query.team_id, {row.sub for row in rows})
+        links = await links_of(tx, facts_query.team_id, set(rows.named["sub"]))
         yield DayFacts(
             day=day, clicks=clicks[day], tallies=tallies_[day], revenue=rows, links=links, spend=spend_[day],
             active=active_[day], costs=costs[day],
@@ -83,25 +82,22 @@ async def catalogue(tx: AsyncConnection, team_id: int) -> Catalogue:
     )
 
 
-async def revenue_facts(tx: AsyncConnection, facts_query: FactsQuery, day: date) -> list[RevenueFact]:
+async def revenue_facts(tx: AsyncConnection, facts_query: FactsQuery, day: date) -> RevenueColumns:
     """What the platforms say of the day, withdrawn figures as the zeros they have become."""
     r, v, as_of = revenue.c, revenue_revisions.c, facts_query.as_of
     named = [r[name] for name in RevenueFact._fields if name not in MEASURES]
     query = select(*named, *(r[name] for name in MEASURES)).where(r.team_id == facts_query.team_id, r.day == day)
     if as_of is not None:
         query = query.where(r.recorded_at <= as_of)
-    rows = [*zip(*await read_columns(tx, query), strict=True)]
+    columns = await read_columns(tx, query)
     if as_of is not None:
         last = select(func.max(v.id)).where(v.team_id == facts_query.team_id, v.day == day, v.recorded_at <= as_of)
         figures = select(*named, *(v[name] for name in MEASURES))
         restated = figures.join_from(revenue_revisions, revenue, v.revenue_id == r.id).where(
             r.recorded_at > as_of, v.id.in_(last.group_by(v.revenue_id))
         )
-        rows += zip(*await read_columns(tx, restated), strict=True)
-    return list(map(_revenue_fact, sorted(rows, key=itemgetter(0))))
-
-
-_revenue_fact: Callable[[Sequence[Any]], RevenueFact] = partial(tuple.__new__, RevenueFact)
+        return RevenueColumns.together([columns, await read_columns(tx, restated)])
+    return RevenueColumns(columns)
 
 
 async def links_of(tx: AsyncConnection, team_id: int, subs: Iterable[str]) -> dict[str, ClickLink]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -151,7 +152,7 @@ async def _allocated(
         return []
     places = [place.campaign_id in campaign_ids for place in allotment.share.places]
     rows: list[AllocatedRow] = []
-    for row in facts.revenue:
+    for row in sorted(facts.revenue, key=attrgetter("id")):
         claimed = named.claim(row.account_id, row.tag, row.tag_name)
         if claimed is None or claimed.id != offer.id or row.sub in facts.links or named.campaign_named(row.sub):
             continue

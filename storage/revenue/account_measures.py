@@ -9,14 +9,14 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.ledger.facts import Report
-from storage.ledger.revenue.sanity import measures_stated
+from storage.ledger.revenue.packed_rows import measures_of
 from storage.tables import MEASURES, account_measures
 
 
 def of_report(report: Report) -> frozenset[str]:
     """The measures that a report declares, or states in some row."""
     declared = set(report.measures) & set(MEASURES)
-    return frozenset(declared | measures_stated(report.rows))
+    return frozenset(declared | measures_of(report.rows))
 
 
 async def note(

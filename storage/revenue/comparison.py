@@ -13,17 +13,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.read_only import read_only
 from storage.ledger.facts import Report, RevenueRow
-from storage.ledger.revenue.report_parts import ReportParts
+from storage.ledger.revenue.packed_rows import PackedRows
+from storage.ledger.revenue.report_parts import LARGE, ReportParts
 from storage.ledger.revenue.sanity import Key, distinct
 from storage.ledger.revenue.suspect import Judge
 from storage.revenue import account_measures
 from storage.revenue.raw_reports import newest, settled_of
-from storage.revenue.row_diff import batches, differences, has_figures, standing
+from storage.revenue.row_diff import Changes, batches, differences, has_figures, new_rows, standing
 
 #: Rows whose days are settled together, whole days at least.
 SLICE = 1_000
-#: Rows of a report above which it is compared in the helper process.
-LARGE = 1_000
 
 _packer = msgspec.msgpack.Encoder()
 
@@ -65,34 +64,52 @@ async def compare(tx: AsyncConnection, account_id: int, report: Report, *, judge
 
     Raises ConnectorError when a row comes twice with different figures, or has one that no database keeps.
     """
-    rows = await asyncio.to_thread(distinct, report) if len(report.rows) > LARGE else distinct(report)
     settled = await settled_of(tx, account_id, report)
-    judge = Judge(report, list(rows.values()), settled)
     is_recorded = await has_figures(tx, account_id, report.first, report.last)
-    slices: list[DaySlice] = []
-    for first, last, part in _sliced(report, rows):
-        stored = await standing(tx, account_id, first, last) if is_recorded else {}
-        judge.see({key: row.values for key, row in stored.items() if not row.withdrawn}, part)
-        slices.append(DaySlice(first, last, [_packer.encode(batch) for batch in batches(differences(part, stored))]))
-        await asyncio.sleep(0)
+    if isinstance(report.rows, PackedRows) and report.rows.distinct and not is_recorded:
+        judge, rows = Judge(report, report.rows, settled), len(report.rows)
+        slices = await asyncio.to_thread(_new_slices, report, report.rows)
+    else:
+        known = await asyncio.to_thread(distinct, report) if len(report.rows) > LARGE else distinct(report)
+        judge, rows = Judge(report, list(known.values()), settled), len(known)
+        slices = []
+        for first, last, part in _sliced(report, known):
+            stored = await standing(tx, account_id, first, last) if is_recorded else {}
+            judge.see({key: row.values for key, row in stored.items() if not row.withdrawn}, part)
+            slices.append(_slice(first, last, differences(part, stored)))
+            await asyncio.sleep(0)
     suspect = await asyncio.to_thread(judge.suspicion) if judged else None
     return Comparison(
-        rows=len(rows), slices=slices, newest=await newest(tx, account_id), settled=frozenset(settled),
+        rows=rows, slices=slices, newest=await newest(tx, account_id), settled=frozenset(settled),
         measures=account_measures.of_report(report), suspect=suspect,
         packed=b"" if suspect is None else packed(report),
     )  # fmt: skip
 
 
+def _slice(first: date, last: date, changes: Changes) -> DaySlice:
+    return DaySlice(first, last, list(map(_packer.encode, batches(changes))))
+
+
+def _new_slices(report: Report, rows: PackedRows) -> list[DaySlice]:
+    """All of the rows, where no figures stand. Raises ConnectorError."""
+    by_day, nothing = new_rows(rows)
+    slices = []
+    for first, last in _runs(report, {day: len(of_day) for day, of_day in by_day.items()}):
+        part = [row for day in _days_back(first, last) for row in by_day.pop(day, ())]
+        slices.append(_slice(first, last, msgspec.structs.replace(nothing, new=part)))
+    return slices
+
+
 async def compare_parts(url: str, account_id: int, parts: ReportParts) -> Comparison:
     """The same of a report in parts, for the helper process."""
-    report = await parts.report(b"")
+    report = parts.report(b"")
     async with read_only(url) as tx:
         return await compare(tx, account_id, report)
 
 
 def packed(report: Report) -> bytes:
     """The report without its raw answer, as it is kept until a member confirms or discards it."""
-    return zlib.compress(_packer.encode(msgspec.structs.replace(report, raw=b"")))
+    return zlib.compress(_packer.encode(msgspec.structs.replace(report, rows=tuple(report.rows), raw=b"")))
 
 
 def _sliced(report: Report, rows: Mapping[Key, RevenueRow]) -> Iterator[tuple[date, date, dict[Key, RevenueRow]]]:
@@ -100,12 +117,25 @@ def _sliced(report: Report, rows: Mapping[Key, RevenueRow]) -> Iterator[tuple[da
     by_day: dict[date, dict[Key, RevenueRow]] = {}
     for key, row in rows.items():
         by_day.setdefault(key[0], {})[key] = row
-    last, part = report.last, dict[Key, RevenueRow]()
-    for n in range((report.last - report.first).days + 1):
-        day = report.last - timedelta(days=n)
-        more = by_day.pop(day, {})
-        if part and len(part) + len(more) > SLICE:
-            yield day + timedelta(days=1), last, part
-            last, part = day, {}
-        part |= more
-    yield report.first, last, part
+    for first, last in _runs(report, {day: len(of_day) for day, of_day in by_day.items()}):
+        part: dict[Key, RevenueRow] = {}
+        for day in _days_back(first, last):
+            part |= by_day.pop(day, {})
+        yield first, last, part
+
+
+def _runs(report: Report, counts: Mapping[date, int]) -> Iterator[tuple[date, date]]:
+    """First and last day of each run, of days with so many rows."""
+    last, size = report.last, 0
+    for day in _days_back(report.first, report.last):
+        more = counts.get(day, 0)
+        if size and size + more > SLICE:
+            yield day + timedelta(days=1), last
+            last, size = day, 0
+        size += more
+    yield report.first, last
+
+
+def _days_back(first: date, last: date) -> Iterator[date]:
+    for n in range((last - first).days + 1):
+        yield last - timedelta(days=n)

@@ -17,8 +17,9 @@ from storage.db.engine import Database
 from storage.db.read_only import read_only
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Report, RevenueRow
+from storage.ledger.revenue.report_parts import LARGE
 from storage.ledger.revenue.sanity import AMOUNTS, MEASURES, Key, Values, distinct, values_of
-from storage.revenue.comparison import LARGE, Comparison, compare
+from storage.revenue.comparison import Comparison, compare
 from storage.revenue.raw_reports import check_held, decide, settled_of
 from storage.revenue.revisions import Recorded, Recording
 from storage.revenue.row_diff import Origin, StoredRow, standing

@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.db.engine import Database
 from storage.db.touch_marks import being_written
 from storage.ledger.facts import Report
-from storage.ledger.revenue.report_parts import parts_in_turns
+from storage.ledger.revenue.report_parts import LARGE, parts_in_turns
 from storage.revenue import account_measures
-from storage.revenue.comparison import LARGE, CompareApart, Comparison, DaySlice, compare
+from storage.revenue.comparison import CompareApart, Comparison, DaySlice, compare
 from storage.revenue.raw_reports import check_held, newest, renew_held, settle_days, store, supersede
 from storage.revenue.row_diff import Changes, Origin, write
 from storage.tables import accounts, revenue_reports

@@ -1,8 +1,9 @@
 """Revenue rows against a report's: what stands, what differs, and how a difference is written."""
 
-from collections.abc import Iterator, Mapping
-from datetime import date, datetime
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from itertools import chain, groupby, repeat
 from operator import itemgetter
 from typing import Any
 
@@ -10,18 +11,25 @@ import msgspec
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.db.bulk_sql import NO_NUMBER, BulkTable, nullable
+from storage.db.bulk_sql import NO_NUMBER, BulkTable, nullable, read_columns
 from storage.ledger.facts import RevenueRow
+from storage.ledger.revenue.packed_rows import PackedRows
 from storage.ledger.revenue.sanity import LIMIT, Key, Values, check_sizes, values_of
 from storage.tables import MEASURES, revenue, revenue_revisions, touched
-from storage.tables.types import days, micros
+from storage.tables.types import EPOCH_DAY, days, micros
 
 #: Rows written without another turn of the event loop: they take some milliseconds, and clicks wait for no longer.
 BATCH = 200
 
-_REVENUE = BulkTable(revenue, ("day", "tag", "tag_key", "tag_name", "sub", "part", "currency", *MEASURES))
 _REVISIONS = BulkTable(revenue_revisions, ("revenue_id", "day", *MEASURES, "withdrawn"))
 _MARKS = BulkTable(touched, ("day",))
+
+
+@lru_cache(maxsize=64)
+def _revenue(measures: tuple[str, ...], whole: tuple[str, ...]) -> BulkTable:
+    """The table for new rows that state these measures at most; those that are `whole` all of them state."""
+    columns = ("day", "tag", "tag_key", "tag_name", "sub", "part", "currency", *measures)
+    return BulkTable(revenue, columns, never_null=whole)
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +51,7 @@ class StoredRow(msgspec.Struct, gc=False):
 
 
 NewRow = tuple[Any, ...]
-"""A row that no earlier report had, in the order of `_REVENUE`'s columns and as it lies on disk."""
+"""A row that no earlier report had, in the order of `_revenue`'s columns and as it lies on disk."""
 
 
 class RestatedRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -64,11 +72,16 @@ class RenamedTag(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Changes(msgspec.Struct, frozen=True, array_like=True):
-    """What a report says otherwise: new rows, figures that changed or are gone, tags renamed."""
+    """What a report says otherwise: new rows, figures that changed or are gone, tags renamed.
+
+    New rows have these `measures`, of which each of them states the `whole` ones.
+    """
 
     new: list[NewRow]
     restated: list[RestatedRow]
     renamed: list[RenamedTag]
+    measures: tuple[str, ...] = MEASURES
+    whole: tuple[str, ...] = ()
 
 
 async def standing(tx: AsyncConnection, account_id: int, first: date, last: date) -> dict[Key, StoredRow]:
@@ -77,10 +90,11 @@ async def standing(tx: AsyncConnection, account_id: int, first: date, last: date
     query = select(
         r.day, r.tag_key, r.sub, r.part, r.currency, r.id, r.withdrawn, r.tag_name, *(r[name] for name in MEASURES)
     ).where(r.account_id == account_id, r.day.between(first, last))
-    return {
-        (row[0], row[1], row[2], row[3], row[4]): StoredRow(row[5], tuple(row[8:]), row[6], row[7])
-        for row in await tx.execute(query)
-    }
+    written, tag_keys, subs, parts, currencies, ids, withdrawn, tag_names, *figures = await read_columns(tx, query)
+    dates = {day: day if isinstance(day, date) else EPOCH_DAY + timedelta(days=day) for day in set(written)}
+    keys = zip(map(dates.__getitem__, written), tag_keys, subs, parts, currencies, strict=True)
+    rows = map(StoredRow, ids, zip(*figures, strict=True), map(bool, withdrawn), tag_names)
+    return dict(zip(keys, rows, strict=True))
 
 
 async def has_figures(tx: AsyncConnection, account_id: int, first: date, last: date) -> bool:
@@ -113,17 +127,47 @@ def differences(rows: Mapping[Key, RevenueRow], stored: Mapping[Key, StoredRow])
             changes.restated.append(RestatedRow(stored_row.id, days(key[0]), zeros, True))
     if max(map(abs, filter(None, chain.from_iterable(figures_changed))), default=0) >= LIMIT:
         check_sizes(rows.values())
-    changes.new.sort(key=_index_order)
     return changes
 
 
-_index_order = itemgetter(0, 2, 4, 5)  # day, tag_key, sub, part: rows next to each other there are written together
+def new_rows(rows: PackedRows) -> tuple[dict[date, list[NewRow]], Changes]:
+    """All of a report's distinct rows by day, where none of them stands, and changes that they can be put into.
+
+    Raises ConnectorError for figures too large.
+    """
+    measures = tuple(name for name in MEASURES if name in rows.stated)
+    whole = tuple(name for name in measures if name in rows.whole)
+    numbers = {number: days(date.fromordinal(number)) for number in rows.days}
+    by_day: dict[int, list[NewRow]] = {number: [] for number in numbers.values()}
+    for block in rows.columns():
+        columns = [block.figures.get(name, (None,) * len(block.days)) for name in measures]
+        if any(map(_has_large, columns)):
+            check_sizes(block.rows())
+        figures = [
+            column if name in whole else list(map(nullable, column))
+            for name, column in zip(measures, columns, strict=True)
+        ]
+        tag_keys = {tag: tag.lower() for tag in set(block.tags)}
+        made = zip(
+            map(numbers.__getitem__, block.days), block.tags, map(tag_keys.__getitem__, block.tags), block.tag_names,
+            block.subs, block.parts, repeat(block.currency), *figures,
+        )  # fmt: skip
+        for day, of_day in groupby(made, itemgetter(0)):
+            by_day[day] += of_day
+    dated = {date.fromordinal(ordinal): by_day[number] for ordinal, number in numbers.items()}
+    return dated, Changes([], [], [], measures, whole)
+
+
+def _has_large(column: Sequence[int | None]) -> bool:
+    """Whether a figure of the column is too large for databases."""
+    stated: Iterable[int] = column if None not in column else filter(None, column)  # type: ignore[assignment]
+    return max(map(abs, stated), default=0) >= LIMIT
 
 
 def batches(changes: Changes) -> Iterator[Changes]:
     """The changes in parts of at most BATCH rows."""
     for start in range(0, len(changes.new), BATCH):
-        yield Changes(changes.new[start : start + BATCH], [], [])
+        yield Changes(changes.new[start : start + BATCH], [], [], changes.measures, changes.whole)
     for start in range(0, len(changes.restated), BATCH):
         yield Changes([], changes.restated[start : start + BATCH], [])
     for start in range(0, len(changes.renamed), BATCH):
@@ -137,7 +181,8 @@ async def write(tx: AsyncConnection, of: Origin, changes: Changes, *, report_id:
     moved |= {row.day for row in changes.restated} | {row.day for row in changes.renamed}
     await _MARKS.append(tx, [(day,) for day in sorted(moved)], {"team_id": of.team_id})
     if changes.new:
-        await _REVENUE.append(tx, changes.new, {**stamp, "account_id": of.account_id, "withdrawn": False})
+        table = _revenue(changes.measures, changes.whole)
+        await table.append(tx, changes.new, {**stamp, "account_id": of.account_id, "withdrawn": False})
     if changes.restated:
         await _keep_first_figures(tx, [row.id for row in changes.restated])
         await _restate(tx, changes.restated, {"recorded_at": of.now, "report_id": report_id})

@@ -54,7 +54,10 @@ class Catalogue:
 
     def subs_named(self, subs: Iterable[str]) -> set[str]:
         """Those of the sub ids that are codes of campaigns."""
-        return {sub for sub in subs if sub.lower() in self._codes}
+        words = set(subs)
+        if self._codes.keys().isdisjoint(map(str.lower, words)):
+            return set()
+        return {sub for sub in words if sub.lower() in self._codes}
 
     def campaign_place(self, campaign_id: int, offer_id: int) -> Place:
         """Where a campaign's figures go when nothing is known of the visits behind them."""

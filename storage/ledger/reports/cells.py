@@ -1,12 +1,14 @@
 """Cells: what both layers say of a day of one campaign, site, offer and source; nothing decided, nothing converted."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
-from typing import NamedTuple
+from functools import partial
+from operator import is_not
+from typing import Any, NamedTuple
 
 import msgspec
 
-from storage.ledger.facts import RevenueFact
+from storage.ledger.reports.revenue_columns import RevenueColumns, picker
 
 #: Measures of `Figures` that are counts, and those that are amounts of money.
 PLATFORM_COUNTS = ("visits", "registrations", "first_deposits", "deposits", "qualified")
@@ -127,14 +129,18 @@ class Cell(msgspec.Struct, array_like=True, gc=False):
     waiting: bool = False
 
 
-class Cells:
-    """The cells of a day as they come together."""
+_NO_ROWS = RevenueColumns.of(())
 
-    def __init__(self) -> None:
+
+class Cells:
+    """The cells of a day as they come together, out of these revenue rows among others."""
+
+    def __init__(self, rows: RevenueColumns = _NO_ROWS) -> None:
+        self._rows = rows
         self._placed: dict[Place, Cell] = {}
         self._unassigned: dict[tuple[int, str, date | None], Cell] = {}
         self._parts: dict[int, tuple[Amounts, Parts]] = {}  # by the identity of the amounts
-        self._whole_rows: dict[tuple[int, str], tuple[Cell, list[RevenueFact]]] = {}
+        self._whole_rows: dict[tuple[int, str], tuple[Cell, list[int]]] = {}  # by cell and currency: places in `_rows`
 
     def at(self, place: Place) -> Cell:
         """The cell of a place, made if there is none yet."""
@@ -171,27 +177,48 @@ class Cells:
         if amount:
             listed += [part] * times
 
-    def add_rows(self, cell: Cell, currency: str, rows: Iterable[RevenueFact]) -> None:
-        """Add a platform's rows of that currency, which belong to the cell whole."""
-        self._whole_rows.setdefault((id(cell), currency), (cell, []))[1].extend(rows)
+    def add_rows(self, cell: Cell, currency: str, places: Iterable[int]) -> None:
+        """Add the platform's rows at these places, of that currency, which belong to the cell whole."""
+        self._whole_rows.setdefault((id(cell), currency), (cell, []))[1].extend(places)
 
     def sum_whole_rows(self) -> None:
         """Bring the rows that belong to a cell whole into it, measure by measure."""
-        for (_, currency), (cell, rows) in self._whole_rows.items():
-            columns = dict(zip(RevenueFact._fields, zip(*rows, strict=True), strict=True))
-            for name in PLATFORM_COUNTS:
-                if stated := [count for count in columns[name] if count is not None]:
-                    add_count(cell, name, sum(stated))
-            for name in PLATFORM_AMOUNTS:
-                if stated := [amount for amount in columns[name] if amount is not None]:
-                    self._add_whole_amounts(cell, currency, name, stated)
+        counts, amounts = (self._stated(names) for names in (PLATFORM_COUNTS, PLATFORM_AMOUNTS))
+        for (_, currency), (cell, places) in self._whole_rows.items():
+            pick = picker(places)
+            _add_counts(cell, [_picked(column, pick) for column in counts])
+            self._add_amounts(cell, currency, [_picked(column, pick) for column in amounts])
         self._whole_rows.clear()
 
-    def _add_whole_amounts(self, cell: Cell, currency: str, name: str, figures: list[int]) -> None:
-        if len(figures) == 1:
-            self.add_amount(cell, currency, name, figures[0])
+    def _stated(self, names: Iterable[str]) -> list[tuple[Sequence[Any] | None, bool]]:
+        """The columns of measures, None of one that no row states, and whether every row states it."""
+        columns = [self._rows.named[name] for name in names]
+        wholes = [None not in column for column in columns]
+        return [
+            (column if is_whole or any(map(_is_known, column)) else None, is_whole)
+            for column, is_whole in zip(columns, wholes, strict=True)
+        ]
+
+    def _add_amounts(self, cell: Cell, currency: str, figures: Sequence[Sequence[int]]) -> None:
+        """Add figures of each amount that a platform states, all at once where there are none yet."""
+        if not any(figures):
             return
-        amounts = cell.money.setdefault(currency, Amounts())
+        if currency in cell.money:
+            for name, of_name in zip(PLATFORM_AMOUNTS, figures, strict=True):
+                self._add_figures(cell, currency, name, of_name)
+            return
+        deposits, ngr, cpa, revshare, other = [sum(of_name) if of_name else None for of_name in figures]
+        amounts = cell.money[currency] = Amounts(None, deposits, ngr, cpa, revshare, other)
+        if max(map(len, figures)) > 1:
+            listed: list[list[Part]] = [list(filter(None, of)) if len(of) > 1 else [] for of in figures]
+            self._parts[id(amounts)] = amounts, Parts([], *listed)
+
+    def _add_figures(self, cell: Cell, currency: str, name: str, figures: Sequence[int]) -> None:
+        if len(figures) < 2:
+            for amount in figures:
+                self.add_amount(cell, currency, name, amount)
+            return
+        amounts = cell.money[currency]
         listed = self._listed(amounts, name)
         setattr(amounts, name, sum(figures) + (getattr(amounts, name) or 0))
         listed += filter(None, figures)
@@ -213,6 +240,27 @@ class Cells:
             amounts.parts = msgspec.Raw(_encoder.encode(parts))
         self._parts.clear()
         return [*self._placed.values(), *self._unassigned.values()]
+
+
+def _picked(column: tuple[Sequence[Any] | None, bool], pick: Callable[[Sequence[Any]], Sequence[Any]]) -> Sequence[int]:
+    """The figures that are stated at some places of a column."""
+    values, is_whole = column
+    if values is None:
+        return ()
+    return pick(values) if is_whole else list(filter(_is_known, pick(values)))
+
+
+_is_known = partial(is_not, None)
+
+
+def _add_counts(cell: Cell, figures: Sequence[Sequence[int]]) -> None:
+    """Add figures of each count that a platform states, all at once where there are none yet."""
+    if cell.platform is None and any(figures):
+        cell.platform = PlatformCounts(*[sum(of_name) if of_name else None for of_name in figures])
+        return
+    for name, of_name in zip(PLATFORM_COUNTS, figures, strict=True):
+        if of_name:
+            add_count(cell, name, sum(of_name))
 
 
 def add_count(cell: Cell, name: str, count: int) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from itertools import repeat
 from typing import NamedTuple
 
 import msgspec
@@ -30,6 +31,7 @@ from storage.ledger.reports.cells import (
     stretches,
 )
 from storage.ledger.reports.model_costs import add_commission_shares, add_conversion_costs
+from storage.ledger.reports.revenue_columns import RevenueColumns
 from storage.ledger.reports.shares import SPEND, WEIGHED_BY, Share, Weight, share_of, share_over, sum_of
 
 
@@ -49,12 +51,13 @@ class DayFacts(msgspec.Struct, kw_only=True):
 
 def merge_day(facts: DayFacts, catalogue: Catalogue, grain: Grain = COARSE) -> list[Cell]:
     """The cells of a day: clicks, postbacks and spend where they belong, revenue where attribution leads it."""
-    cells = Cells()
+    rows = RevenueColumns.of(facts.revenue)
+    cells = Cells(rows)
     for click in facts.clicks:
         _add_clicks(cells, click)
     for tally in facts.tallies:
         _add_tally(cells, tally, facts.day)
-    _RevenueRows(cells, facts, catalogue, grain).add_all(facts.revenue)
+    _RevenueRows(cells, facts, catalogue, grain).add_all(rows)
     _add_click_costs(cells, facts)
     for spend in (*facts.spend, *_day_prices(facts)):
         _add_spend(cells, spend, catalogue, facts.clicks)
@@ -114,38 +117,47 @@ class _RevenueRows:
         self._allocation = Allocation(facts, catalogue)
         self._targets: dict[tuple[int, int], tuple[list[Cell], Share]] = {}
 
-    def add_all(self, rows: Sequence[RevenueFact]) -> None:
-        """Add the rows, those of a segment that go the same way together."""
-        subs = {row.sub for row in rows} - {""}
-        telling = self._catalogue.subs_named(subs) | (subs & self._facts.links.keys())
-        alike: dict[tuple[int, str, str, str, str], list[RevenueFact]] = {}
-        for row in rows:
-            key = row.account_id, row.tag, row.tag_name, row.currency, row.sub if row.sub in telling else ""
-            segment = alike.get(key)
-            if segment is None:
-                segment = alike[key] = []
-            segment.append(row)
-        for (account_id, tag, tag_name, currency, sub), segment in alike.items():
+    def add_all(self, rows: RevenueColumns) -> None:
+        """Add the rows, those of a segment that go the same way together; of segments the one known first."""
+        ids = rows.named["id"]
+        alike = [(min(map(ids.__getitem__, segment)), key, segment) for key, segment in self._segments(rows).items()]
+        for _, (account_id, tag, tag_name, currency, sub), segment in sorted(alike):
             offer = self._catalogue.claim(account_id, tag, tag_name)
             if offer is None:
                 cell = self._cells.unassigned(account_id, tag)
                 cell.tag_name = tag_name
                 self._cells.add_rows(cell, currency, segment)
             else:
-                self._add(offer, currency, sub, segment)
+                self._add(offer, currency, sub, segment, rows)
 
-    def _add(self, offer: OfferFact, currency: str, sub: str, rows: Sequence[RevenueFact]) -> None:
+    def _segments(self, rows: RevenueColumns) -> dict[tuple[int, str, str, str, str], list[int]]:
+        """Places of rows by account, tag, its name, currency, and the sub id if it says where they belong."""
+        subs = rows.named["sub"]
+        different = set(subs) - {""}
+        telling = self._catalogue.subs_named(different) | (different & self._facts.links.keys())
+        told = [sub if sub in telling else "" for sub in subs] if telling else repeat("")
+        segments: dict[tuple[int, str, str, str, str], list[int]] = {}
+        columns = (rows.named[name] for name in ("account_id", "tag", "tag_name", "currency"))
+        for place, key in enumerate(zip(*columns, told, strict=False)):
+            segment = segments.get(key)
+            if segment is None:
+                segments[key] = [place]
+            else:
+                segment.append(place)
+        return segments
+
+    def _add(self, offer: OfferFact, currency: str, sub: str, segment: Sequence[int], rows: RevenueColumns) -> None:
         cells, link = self._cells, self._facts.links.get(sub) if sub else None
         if link is not None:
             cell = cells.at(place_of_link(link, offer.id, self._grain, day=self._facts.day))
-            cells.add_rows(cell, currency, rows)
+            cells.add_rows(cell, currency, segment)
             return
         into, share = self._target(offer.id, self._catalogue.campaign_named(sub))
         if not share.parts:
-            cells.add_rows(into[0], currency, rows)
+            cells.add_rows(into[0], currency, segment)
             return
-        for row in rows:
-            _spread(cells, row, into, share)
+        for place in segment:
+            _spread(cells, rows[place], into, share)
 
     def _target(self, offer_id: int, campaign: CampaignFact | None) -> tuple[list[Cell], Share]:
         """The cells of rows without a known click, and how a row divides over them."""

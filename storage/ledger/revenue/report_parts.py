@@ -1,48 +1,48 @@
-"""A platform's report as bytes in parts, so that the process that gets it from another never decodes it in one go."""
+"""A report as bytes in parts, so that the process that gets it from another never decodes it in one go."""
 
 import asyncio
 
 import msgspec
 
-from storage.ledger.facts import Report, RevenueRow
+from storage.ledger.facts import Report
+from storage.ledger.revenue.packed_rows import PackedRows, blocks_of
 
-_PART = 500  # rows
+#: Rows above which a report's stay packed.
+LARGE = 1_000
 
 _encoder = msgspec.msgpack.Encoder()
 _head = msgspec.msgpack.Decoder(Report)
-_rows = msgspec.msgpack.Decoder(list[RevenueRow])
 
 
 class ReportParts(msgspec.Struct, frozen=True):
     """The head has neither rows nor the raw answer, which the process that asks has already."""
 
     head: bytes
-    rows: list[bytes]
+    rows: PackedRows
 
-    async def report(self, raw: bytes) -> Report:
-        """The report with its raw answer; other work of the event loop runs in between."""
-        rows: list[RevenueRow] = []
-        for part in self.rows:
-            rows += _rows.decode(part)
-            await asyncio.sleep(0)
+    def report(self, raw: bytes) -> Report:
+        """The report with its raw answer."""
         head = _head.decode(self.head)
-        return msgspec.structs.replace(head, rows=tuple(rows), raw=b"" if head.same else raw)
+        rows = self.rows if len(self.rows) > LARGE else tuple(self.rows)
+        return msgspec.structs.replace(head, rows=rows, raw=b"" if head.same else raw)
 
 
 def parts_of(report: Report) -> ReportParts:
     """The report without its raw answer."""
-    head = msgspec.structs.replace(report, rows=(), raw=b"")
-    return ReportParts(_encoder.encode(head), [_encoder.encode(part) for part in _batches(report.rows)])
+    rows = report.rows if isinstance(report.rows, PackedRows) else PackedRows.of(blocks_of(report.rows))
+    return ReportParts(_head_of(report), rows)
 
 
 async def parts_in_turns(report: Report) -> ReportParts:
     """The same; other work of the event loop runs in between."""
-    rows = []
-    for part in _batches(report.rows):
-        rows.append(_encoder.encode(part))
+    if isinstance(report.rows, PackedRows):
+        return parts_of(report)
+    rows = PackedRows()
+    for block in blocks_of(report.rows):
+        rows.add(block)
         await asyncio.sleep(0)
-    return ReportParts(_encoder.encode(msgspec.structs.replace(report, rows=(), raw=b"")), rows)
+    return ReportParts(_head_of(report), rows)
 
 
-def _batches(rows: tuple[RevenueRow, ...]) -> list[tuple[RevenueRow, ...]]:
-    return [rows[start : start + _PART] for start in range(0, len(rows), _PART)]
+def _head_of(report: Report) -> bytes:
+    return _encoder.encode(msgspec.structs.replace(report, rows=(), raw=b""))

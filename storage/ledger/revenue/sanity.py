@@ -1,15 +1,16 @@
 """What a revenue row is known by, its figures in order, and rows that no database can keep."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import date
-from functools import partial
 from itertools import chain
-from operator import attrgetter, is_not
+from operator import attrgetter
 
 import msgspec
 
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Figures, Report, RevenueRow
+from storage.ledger.revenue.packed_rows import PackedRows
 
 Key = tuple[date, str, str, str, str]
 """Day, tag in lower case, sub, part, currency: what a revenue row is known by."""
@@ -59,17 +60,13 @@ def distinct(report: Report) -> dict[Key, RevenueRow]:
     return rows
 
 
-def measures_stated(rows: Collection[RevenueRow]) -> set[str]:
-    """The measures that some row states."""
-    return {name for name in MEASURES if any(map(_is_known, map(attrgetter(f"figures.{name}"), rows)))}
-
-
-def measures_not_zero(rows: Collection[RevenueRow]) -> set[str]:
+def measures_not_zero(rows: Sequence[RevenueRow]) -> AbstractSet[str]:
     """The measures that some row states as other than zero."""
+    if isinstance(rows, PackedRows):
+        return rows.not_zero
     return {name for name in MEASURES if any(map(attrgetter(f"figures.{name}"), rows))}
 
 
-_is_known = partial(is_not, None)
 _TEXTS = ("tag", "sub", "part", "tag_name")
 _texts_of: Callable[[RevenueRow], tuple[str, ...]] = attrgetter(*_TEXTS)
 

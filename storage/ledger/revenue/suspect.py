@@ -5,7 +5,7 @@ sync in a thousand may be held (tests/storage/ledger/revenue/test_suspect.py gen
 """
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date, timedelta
 from fractions import Fraction
@@ -14,6 +14,7 @@ from itertools import combinations, compress
 import msgspec
 
 from storage.ledger.facts import Report, RevenueRow
+from storage.ledger.revenue.packed_rows import PackedRows
 from storage.ledger.revenue.sanity import COUNTS, MEASURES, Key, Values, measures_not_zero, values_of
 
 _VISITS, _EVENTS, _MONEY = (0,), (1, 2, 3, 4), tuple(range(COUNTS, len(MEASURES)))
@@ -204,19 +205,36 @@ def contradiction(report: Report, rows: Sequence[RevenueRow]) -> str | None:
     """How the totals that the report states contradict its rows; None if they agree or none are stated."""
     if report.totals is None:
         return None
-    one_currency = len({row.currency for row in report.rows}) <= 1
-    totals = values_of(report.totals)
+    one_currency = len(_currencies(report.rows)) <= 1
+    totals, sums = values_of(report.totals), _sums(report.rows, rows)
     for i in range(len(MEASURES) if one_currency else COUNTS):
         total = totals[i]
         if total is None:
             continue
-        of_all, of_distinct = _sum(report.rows, i), _sum(rows, i)
+        of_all, of_distinct = sums(i)
         if of_all is None or of_distinct is None:
             continue
         slack = 0 if i < COUNTS else _ROUNDING * (len(report.rows) + 2)
         if min(abs(of_all - total), abs(of_distinct - total)) > slack:
             return f"its rows sum to {_worded(of_all, i)} {MEASURES[i]}, its total says {_worded(total, i)}"
     return None
+
+
+def _currencies(rows: Sequence[RevenueRow]) -> AbstractSet[str]:
+    return rows.currencies if isinstance(rows, PackedRows) else {row.currency for row in rows}
+
+
+def _sums(
+    every: Sequence[RevenueRow], distinct: Sequence[RevenueRow]
+) -> Callable[[int], tuple[int | None, int | None]]:
+    """The sum of a measure over all rows, and over those that are distinct."""
+    of_packed = every.sums() if isinstance(every, PackedRows) else None
+
+    def sums(i: int) -> tuple[int | None, int | None]:
+        of_every = _sum(every, i) if of_packed is None else of_packed.get(MEASURES[i])
+        return of_every, of_every if every is distinct else _sum(distinct, i)
+
+    return sums
 
 
 def _sum(rows: Sequence[RevenueRow], i: int) -> int | None:
