@@ -156,10 +156,8 @@ class Recording:
         return True
 
     async def _write_slice(self, database: Database, part: DaySlice) -> bool:
-        if not await database.run_batches(partial(self.write, batch=batch) for batch in part.batches):
-            return False
-        await database.run(partial(self.settle, first=part.first, last=part.last))
-        return True
+        writes = [partial(self.write, batch=batch) for batch in part.batches]
+        return await database.run_batches([*writes, partial(self.settle, first=part.first, last=part.last)])
 
     async def write(self, tx: AsyncConnection, batch: bytes) -> bool:
         """Write a batch; False once another report of the account was recorded."""
@@ -173,12 +171,13 @@ class Recording:
         self._restated += len(changes.restated)
         return True
 
-    async def settle(self, tx: AsyncConnection, first: date, last: date) -> None:
-        """Settle days after their figures: whoever merges them next sees both."""
+    async def settle(self, tx: AsyncConnection, first: date, last: date) -> bool:
+        """Settle days with their last figures or after them: whoever merges them next sees both. Always True."""
         of, window = self._of, (first, last)
         await settle_days(
             tx, of, window, zone=self._zone, before=self._before, settled=self._required_comparison.settled
         )
+        return True
 
     async def end(self, tx: AsyncConnection) -> Recorded:
         """Settle the days that were over in the platform's zone when it was asked."""
