@@ -70,10 +70,10 @@ async def compare(tx: AsyncConnection, account_id: int, report: Report, *, judge
         judge, rows = Judge(report, report.rows, settled), len(report.rows)
         slices = await asyncio.to_thread(_new_slices, report, report.rows)
     else:
-        known = await asyncio.to_thread(distinct, report) if len(report.rows) > LARGE else distinct(report)
-        judge, rows = Judge(report, list(known.values()), settled), len(known)
+        by_key = await asyncio.to_thread(distinct, report) if len(report.rows) > LARGE else distinct(report)
+        judge, rows = Judge(report, list(by_key.values()), settled), len(by_key)
         slices = []
-        for first, last, part in _sliced(report, known):
+        for first, last, part in _sliced(report, by_key):
             stored = await standing(tx, account_id, first, last) if is_recorded else {}
             judge.see({key: row.values for key, row in stored.items() if not row.withdrawn}, part)
             slices.append(_slice(first, last, differences(part, stored)))
