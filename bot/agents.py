@@ -24,11 +24,11 @@ from bot.render import terminal
 from bot.render.text_columns import cut
 from storage.ledger.errors import CasinoFluxError, Refused
 
-MAX_LIST = 39_500  # bytes of the tool list: an agent reads it before anything else
+MAX_LIST = 37_500  # bytes of the tool list: an agent reads it before anything else, and 40 kB is too much
 MAX_TEXT = 16_000  # characters of one result
 PAGE = 20  # items of a list, where the call says no limit
 #: How much is said of a tool, most first: optional fields, and characters of the description.
-DETAIL = (*((fields, 200) for fields in range(12, -1, -1)), (0, 50), (0, 35), (0, 20))
+DETAIL = (*((fields, 200) for fields in range(12, -1, -1)), *((0, length) for length in (80, 65, 55, 48, 42, 36, 20)))
 
 INSTRUCTIONS = (
     "CasinoFlux: campaigns, offers, clicks, conversions and revenue of an affiliate team. Begin with find, stats, "
@@ -86,9 +86,18 @@ def _tool(command: Command, most: int, length: int) -> dict[str, Any]:
     schema |= {"required": required} if required else {}
     hint = {"destructiveHint": command.confirm is not None} if command.changes else {"readOnlyHint": True}
     return {
-        "name": tool_name(command), "description": cut(command.summary.partition(";")[0], length),
+        "name": tool_name(command), "description": _brief(command.summary, length),
         "inputSchema": schema, "annotations": hint,
     }  # fmt: skip
+
+
+def _brief(summary: str, length: int) -> str:
+    """A summary, or its beginning up to where it can be left off, in so many characters."""
+    text = summary.partition(";")[0]
+    if len(text) <= length:
+        return text
+    ends = [text.rfind(mark, length // 3, length) for mark in (": ", ", ", ". ", " (")]
+    return text[: max(ends)] if max(ends) > 0 else cut(text, length)
 
 
 def _schema(field: msgspec.structs.FieldInfo) -> dict[str, Any]:

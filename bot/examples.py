@@ -106,6 +106,9 @@ _OVER = Fired(
     now=_NOW,
 )  # fmt: skip
 
+_LTV = ((8.25, 8.8, 8.99), (4.46, 4.87, None), (8.07, None, None))
+_RETENTION = "Depositors who deposit again, by week of age"
+
 EXAMPLES: dict[str, Message] = {
     "every block": Message(
         "Every block there is <!channel> @everyone & <i>markup</i>",
@@ -134,6 +137,15 @@ EXAMPLES: dict[str, Message] = {
     "restatements": events_message(
         _watch("restatement"),
         [AlertEvent(key=str(n), text=f"{n} Nov affilka-main / spring: FTDs restated, 20 → 18") for n in range(1, 4)],
+    ),
+    "cohorts": Message(
+        "Cohorts by week, registered 02 Nov – 29 Nov 2026",
+        (
+            Chart("LTV by weeks since registration", ("1", "2", "3"),
+                  tuple(Series(f"2026-W{45 + n}", values) for n, values in enumerate(_LTV)), "EUR", heat=True),
+            Chart(_RETENTION, ("1", "2", "3"), (Series("Alpine <Native>", (100.0, 40.0, 0.0)),), "%", heat=True),
+            Table(("Week", "Registrations", "FTDs", "LTV 30"), (("2026-W45", "54", "10", "€8.99"),), numeric=(1, 2, 3)),
+        ),
     ),
     "error": error("no offer 'luky': did you mean lucky-star?", usage="offer show <offer>"),
 }  # fmt: skip

@@ -142,7 +142,8 @@ def cohort_heat(made: Cohorts, show: str) -> Chart:
     most = max(
         (number + 1 for row in series for number, value in enumerate(row.values) if value is not None), default=0
     )
-    series = tuple(msgspec.structs.replace(row, values=row.values[:most]) for row in series)
+    known = (row for row in series if any(value is not None for value in row.values))
+    series = tuple(msgspec.structs.replace(row, values=row.values[:most]) for row in known)
     title = "Depositors who deposit again, by week of age" if retained else "LTV by weeks since registration"
     labels = tuple(str(number + 1) for number in range(most))
     return Chart(title, labels, series, "%" if retained else made.currency, heat=True)

@@ -20,6 +20,7 @@ WIDTH, PANEL = 300, 130  # of the plot, in pixels at the size of a phone (360 wi
 MOST_SERIES = 6
 MOST_ROWS = 60  # of a heat map
 MOST_POINTS = 400
+ROOMY_ROWS, ROOMY_COLUMNS = 16, 6  # up to so many, a heat map has room for the values
 FONT = "Roboto, DejaVu Sans, sans-serif"  # Roboto comes with vl-convert
 COLOURS: dict[Theme, tuple[str, ...]] = {
     "light": ("#2563eb", "#ea580c", "#16a34a", "#9333ea", "#db2777", "#0d9488"),
@@ -28,6 +29,8 @@ COLOURS: dict[Theme, tuple[str, ...]] = {
 SIGNS = ("🟦", "🟧", "🟩", "🟪", "🟥", "🟫")
 _GROUND = {"light": "#ffffff", "dark": "#1b1f27"}
 _INK = {"light": "#374151", "dark": "#d1d5db"}
+_ON_STRONG = {"light": "#ffffff", "dark": "#10151d"}
+_ON_PALE = {"light": "#1f2937", "dark": "#e5e7eb"}
 _GRID = {"light": "#e5e7eb", "dark": "#374151"}
 _NAME = 40  # characters of a series' name
 
@@ -125,32 +128,55 @@ def _ranked(chart: Chart, drawn: tuple[int, Series], labels: Sequence[str], them
 
 
 def heat_map(chart: Chart, theme: Theme) -> Json:
-    """A field for each value, darker the more it is; what is not known stays empty."""
+    """A field for each value, darker the more it is, with the value in it if there is room; what is not known stays
+    empty."""
+    series = chart.series[:MOST_ROWS]
     points = [
-        {"row": at, "name": cut(line(series.name), 18) or "–", "column": label, "value": value}
-        for at, series in enumerate(chart.series[:MOST_ROWS])
-        for label, value in zip(chart.labels, series.values, strict=False)
+        {"row": at, "name": cut(line(row.name), 18) or "–", "column": label, "value": value,
+         "shown": _short(value, chart.unit)}
+        for at, row in enumerate(series)
+        for label, value in zip(chart.labels, row.values, strict=False)
         if is_known(value)
-    ]
-    names = _js([cut(line(series.name), 18) or "–" for series in chart.series[:MOST_ROWS]])
-    rows = list(range(len(chart.series[:MOST_ROWS])))
-    axis = {"title": None, "grid": False, "ticks": False, "domain": False, "labelLimit": 110}
-    scheme = ["#eff6ff", "#1d4ed8"] if theme == "light" else ["#1e293b", "#93c5fd"]
+    ]  # fmt: skip
+    names = _js([cut(line(row.name), 18) or "–" for row in series])
+    axis = {"grid": False, "ticks": False, "domain": False, "labelLimit": 110}
+    scheme = ["#dbeafe", "#1d4ed8"] if theme == "light" else ["#27364d", "#93c5fd"]
     legend_ = {"title": cut(line(chart.unit), 18) or None, "orient": "bottom", "format": "~s"}
+    scale = {"range": scheme, "interpolate": "lab", "zero": False, "nice": False}
+    fields: Json = {"mark": {"type": "rect", "cornerRadius": 2}, "encoding": {
+        "color": {"field": "value", "type": "quantitative", "scale": scale, "legend": legend_},
+        "tooltip": [{"field": name} for name in ("name", "column", "value")],
+    }}  # fmt: skip
+    roomy = len(chart.labels) <= ROOMY_COLUMNS
     return {
         "width": WIDTH - 60,
-        "height": {"step": 14},
+        "height": {"step": 22 if len(series) <= ROOMY_ROWS else 14},
         "data": {"values": points},
-        "mark": {"type": "rect"},
         "encoding": {
-            "x": {"field": "column", "type": "ordinal", "sort": None, "scale": {"domain": list(chart.labels)},
-                  "axis": {**axis, "labelAngle": 0, "labelOverlap": True}},
-            "y": {"field": "row", "type": "ordinal", "scale": {"domain": rows},
-                  "axis": {**axis, "labelExpr": f"{names}[datum.value]"}},
-            "color": {"field": "value", "type": "quantitative", "scale": {"range": scheme}, "legend": legend_},
-            "tooltip": [{"field": name} for name in ("name", "column", "value")],
+            "x": {"field": "column", "type": "ordinal", "sort": None,
+                  "scale": {"domain": list(chart.labels), "paddingInner": 0.03},
+                  "axis": {**axis, "title": "week", "labelAngle": 0, "labelOverlap": True}},
+            "y": {"field": "row", "type": "ordinal",
+                  "scale": {"domain": list(range(len(series))), "paddingInner": 0.08},
+                  "axis": {**axis, "title": None, "labelExpr": f"{names}[datum.value]"}},
         },
+        "layer": [fields, *([_written(points, theme)] if roomy and len(series) <= ROOMY_ROWS else [])],
     }  # fmt: skip
+
+
+def _written(points: Sequence[Json], theme: Theme) -> Json:
+    """The values of a heat map in their fields, light on dark and dark on light."""
+    values = [point["value"] for point in points]
+    middle = (min(values) + max(values)) / 2 if values else 0
+    strong = {"condition": {"test": f"datum.value > {middle}", "value": _ON_STRONG[theme]}, "value": _ON_PALE[theme]}
+    encoding = {"text": {"field": "shown", "type": "nominal"}, "color": strong}
+    return {"mark": {"type": "text", "fontSize": 11}, "encoding": encoding}
+
+
+def _short(value: float | None, unit: str) -> str:
+    """A value as it fits a field of a heat map: cents below a hundred, none of percentages."""
+    number = value or 0
+    return f"{number:.0f}" if unit == "%" or abs(number) >= 100 else f"{number:.2f}"
 
 
 def _of_kind(series: Sequence[tuple[int, Series]], kind: str) -> list[tuple[int, Series]]:
@@ -276,5 +302,5 @@ def _config(theme: Theme) -> Json:
             "labelColor": ink, "titleColor": ink, "gridColor": _GRID[theme], "domainColor": _GRID[theme],
             "labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal",
         },
-        "legend": {"labelColor": ink, "labelFontSize": 12, "symbolSize": 90, "labelLimit": 160},
+        "legend": {"labelColor": ink, "titleColor": ink, "labelFontSize": 12, "symbolSize": 90, "labelLimit": 160},
     }  # fmt: skip

@@ -1,6 +1,7 @@
 """The demo team's last 30 days: clicks, postbacks, spend and uploaded figures, stored as they would have come."""
 
 import random
+from base64 import b64encode
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -82,6 +83,37 @@ class DayFigures(msgspec.Struct):
         return ",".join([day.isoformat(), tag, "EUR", *shown])
 
 
+class DemoPlayers:
+    """The players of one account as its platform reports them: one line for each player and day with something."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._random = random.Random(21)
+        self._registered: list[tuple[str, date, int]] = []
+
+    def register(self, click_id: str, day: date, deposit: int) -> None:
+        """A player, with the first deposit of that day in whole euros, if there is one."""
+        self._registered.append((click_id, day, deposit))
+
+    def report(self, last: date) -> str:
+        """The CSV of all days until `last`."""
+        lines = ["player,registered,day,click id,country,currency,deposits,deposit amount,ngr,commission"]
+        for click_id, registered, deposit in self._registered:
+            country = self._random.choices(("DE", "AT", "CH"), (7, 2, 1))[0]
+            days = {registered: (deposit, self._line.cpa)} if deposit else {registered: (0, 0)}
+            day = registered
+            while deposit and self._random.random() < 0.6:
+                day += timedelta(days=self._random.randrange(1, 9))
+                days[day] = self._random.choice((20, 20, 30, 50, 100)), 0
+            for when, (amount, cpa) in days.items():
+                ngr = round(amount * self._random.gauss(0.4, 0.3), 2)
+                commission = round(cpa + ngr / 5, 2)
+                figures = f"{int(amount > 0)},{amount},{ngr},{commission}"
+                if when <= last:
+                    lines.append(f"p-{click_id},{registered},{when},{click_id},{country},EUR,{figures}")
+        return "\n".join(lines)
+
+
 class History:
     """Writes the past of a new team day by day, with the clock of each day."""
 
@@ -100,6 +132,7 @@ class History:
         self._offers: dict[str, int] = {}  # by their casino's code
         self._codes: list[str] = []  # of the offers
         self._site_id = 0
+        self._players = DemoPlayers(LINES[0])
 
     async def write(self) -> None:
         """The team's set-up 31 days ago, then each day until now, and a report that is held."""
@@ -114,6 +147,8 @@ class History:
         finally:
             await self._writer.stop()
         self._now = self._until
+        report = self._players.report(last - timedelta(days=1)).encode()
+        await self._say(f"player upload {LINES[0].account}", file=b64encode(report).decode())
         await self._upload(LINES[2], last, factor=2, days=12)  # every figure doubled: held until a member confirms
 
     def _at(self, day: date, hour: int) -> datetime:
@@ -234,8 +269,11 @@ class History:
         account = next(account for account in book.by_id.values() if account.code == line.account)
         arrivals: list[PostbackRequest] = []
         for moment, click_id in clicks:
-            for event, amount in self._events(figures):
-                word = codec.encode(click_id)
+            word = codec.encode(click_id)
+            events = self._events(figures)
+            if events and line is LINES[0]:
+                self._players.register(word, moment.date(), events[-1][1])
+            for event, amount in events:
                 query = {"click_id": word, "event": event, "txn_id": f"{event}-{word}", "player_id": f"p-{word}"}
                 query |= {"amount": f"{amount}.00", "currency": "EUR"} if amount else {}
                 arrivals.append(postback_request(account, moment, query=urlencode(query).encode()))

@@ -12,6 +12,7 @@ from storage.ledger.reports.cohorts import HORIZONS
 from storage.reports.cohort_sums import DIMENSIONS
 from storage.reports.cohorts import Cohorts
 
+FEW = 5  # rows of a short heat map
 MOST = 200  # rows of the table; the CSV has them all
 
 
@@ -23,7 +24,7 @@ def cohort_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
         rows = by_size(made)
         return await visit.html(
             "cohorts.html", section="cohorts", title="Cohorts", made=made, rows=rows[:MOST], more=len(rows) - MOST,
-            chart=_chart(made, show), shown=show, dimensions=DIMENSIONS, horizons=HORIZONS,
+            chart=_chart(made, show), few=len(rows) <= FEW, shown=show, dimensions=DIMENSIONS, horizons=HORIZONS,
             named=lambda row: group_name(made, row),
         )  # fmt: skip
 
@@ -48,5 +49,10 @@ def _chart(made: Cohorts, show: str) -> dict[str, Any] | None:
     if not heat.labels:
         return None
     spec = heat_map(heat, "light")
-    spec["encoding"]["color"]["scale"] = {"range": ["panel", "accent"]}
-    return {"$schema": "https://vega.github.io/schema/vega-lite/v6.json", **spec, "width": "container"}
+    fields, *written = spec["layer"]
+    fields["encoding"]["color"]["scale"]["range"] = ["accent-soft", "accent"]
+    for text in written:
+        colour = text["encoding"]["color"]
+        colour["condition"]["value"], colour["value"] = "accent-ink", "ink"
+    fit = {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}}  # a row has its own height
+    return {"$schema": "https://vega.github.io/schema/vega-lite/v6.json", **spec, **fit}

@@ -21,7 +21,7 @@ from storage.tables import rooms
 NOUNS = ("account", "campaign", "casino", "domain", "member", "offer", "site", "source")
 #: Commands of a chat alone; a page has no room to bind or to be linked to.
 NOT_HERE = {"join", "confirm", "cancel", "member link", "cockpit"}
-TICKED = 8  # entities; of more, names are written
+TICKED, TICKED_WORDS = 8, 12  # entities, or words of a command; of more, names are written
 FIRST = 6  # fields that a form begins with where none is required
 #: What a form shows beside the required fields; the others are unfolded.
 FIRST_OF = {"campaign create": ("offers", "site", "source")}
@@ -33,7 +33,8 @@ PLACES = {
     "digest": "/cockpit/digests", "alert": "/cockpit/alerts", "member": "/cockpit/team", "token": "/cockpit/team",
     "view": "/cockpit/reports", "payment": "/cockpit/revenue", "sync": "/cockpit/revenue",
     "revenue": "/cockpit/revenue", "rate": "/cockpit/revenue", "postback": "/cockpit/logs/postbacks",
-    "webhook": "/cockpit/team", "conversion": "/cockpit/logs/conversions", "click": "/cockpit/logs/clicks",
+    "webhook": "/cockpit/webhooks", "import": "/cockpit/imports", "conversion": "/cockpit/logs/conversions",
+    "click": "/cockpit/logs/clicks", "player": "/cockpit/cohorts", "cohorts": "/cockpit/cohorts",
     "automation": "/cockpit/automation",
 }  # fmt: skip
 
@@ -58,9 +59,9 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ticks(self) -> bool:
-        """Whether it shows as boxes to tick: some of a few entities, with nothing said of each beside."""
+        """Whether it shows as boxes to tick: some of a few, with nothing said of each beside."""
         values = {value for value, _ in self.options}
-        few = self.question.many and bool(self.question.refers) and 0 < len(values) <= TICKED
+        few = self.question.many and 0 < len(values) <= (TICKED if self.question.refers else TICKED_WORDS)
         return few and set(self.chosen) <= values
 
     @property
@@ -132,7 +133,7 @@ def _default(question: Question) -> str:
 def _described(command: Command, name: str) -> str:
     for field in msgspec.structs.fields(command.parameters):
         if field.encode_name == name:
-            return meta(field.type)[1]
+            return meta(field.type)[1].partition(": comes with")[0]  # what a chat and HTTP do is not asked here
     return ""
 
 
@@ -140,7 +141,7 @@ async def _options(visit: Visit, question: Question) -> tuple[tuple[str, str], .
     if question.kind == "yes":
         return (("yes", "Yes"), ("no", "No"))
     if question.choices:
-        return tuple((choice, choice) for choice in question.choices)
+        return tuple((choice, choice.replace("_", " ") if question.many else choice) for choice in question.choices)
     if question.refers == "platform":
         return tuple((name, name) for name in sorted(visit.cockpit.runtime.ports.platforms()))
     if question.refers == "preset":
@@ -255,8 +256,18 @@ async def _show(
     )  # fmt: skip
 
 
+_TITLES = {
+    "import keitaro": "Move in from Keitaro", "import binom": "Move in from Binom",
+    "import voluum": "Move in from Voluum", "import redtrack": "Move in from RedTrack",
+    "import statsdrone": "Move in from StatsDrone", "import csv": "Move in with tables",
+    "import map": "Say what statuses mean", "player upload": "Upload players",
+}  # fmt: skip
+
+
 def _title(command: Command) -> str:
     noun, _, verb = command.name.partition(" ")
+    if command.name in _TITLES:
+        return _TITLES[command.name]
     return f"{verb or noun} {noun if verb else ''}".strip().capitalize()
 
 

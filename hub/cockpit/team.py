@@ -1,4 +1,4 @@
-"""Team, alerts and digests: who may do what, what was changed by whom with its undo, who is notified of what."""
+"""Team, alerts, digests, webhooks, imports: who may do what, who changed what and its undo, who is told of what."""
 
 from datetime import timedelta
 from typing import Any
@@ -8,6 +8,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from hub.cockpit.charts import days_chart
 from hub.cockpit.page import Cockpit, Visit
+from storage.imports.plans import TITLES
 
 
 def team_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
@@ -40,7 +41,30 @@ def team_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
         listed = await visit.ask("digest list", limit=200)
         return await visit.html("digests.html", section="digest", title="Digests", digests=listed.items)
 
-    return [team, alerts, alert, digests]
+    @cockpit.get("/cockpit/webhooks")
+    async def webhooks(visit: Visit) -> Response[Any]:
+        hooks = await visit.ask("webhook list", limit=200)
+        after = {"after": visit.query["after"]} if visit.query.get("after") else {}
+        calls = await visit.ask("webhook log", limit=50, **after)
+        return await visit.html("webhooks.html", section="team", title="Webhooks", hooks=hooks.items,
+                                calls=calls.items, next=calls.next)  # fmt: skip
+
+    @cockpit.get("/cockpit/imports")
+    async def imports(visit: Visit) -> Response[Any]:
+        after = {"after": visit.query["after"]} if visit.query.get("after") else {}
+        listed = await visit.ask("import list", limit=50, **after)
+        return await visit.html("imports.html", section="team", title="Imports", rows=listed.items, next=listed.next,
+                                one=None, systems=TITLES)  # fmt: skip
+
+    @cockpit.get("/cockpit/imports/{number:str}")
+    async def one_import(visit: Visit) -> Response[Any]:
+        from bot.render import web_html
+
+        done = await visit.answer("import show", {"import": visit.place["number"]})
+        return await visit.html("imports.html", section="team", title=f"Import {done.result.id}", one=done.result,
+                                shown=web_html.render(done.message), systems=TITLES)  # fmt: skip
+
+    return [team, alerts, alert, digests, webhooks, imports, one_import]
 
 
 def _fired(visit: Visit, fired_on: list[str] | None) -> dict[str, Any] | None:

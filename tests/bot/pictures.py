@@ -61,7 +61,7 @@ LINES = {
     "sync-status": "sync status", "why": "why alpine-native yesterday", "forecast": "forecast",
     "click-log": "click log limit=10", "postback-log": "postback log limit=10",
     "alert-added": 'alert add "ftd < 50% of 7d avg" campaign=alpine-native', "digest-subscribed": "digest subscribe",
-    "alert-list": "alert list",
+    "alert-list": "alert list", "cohorts": "cohorts", "cohorts-retention": "cohorts country show=retention",
     "digest-list": "digest list", "help": "help", "mistyped-name": "campaign show alpin-native",
     "mistyped-command": "campain list", "missing-field": "offer add",
 }  # fmt: skip

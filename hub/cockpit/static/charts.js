@@ -1,5 +1,5 @@
 // Draws the page's Vega-Lite specifications, in the colours of its theme, again when the theme or the width changes.
-const names = ["accent", "pending", "line", "ink", "soft", "panel", "bad", "warn"];
+const names = ["accent", "pending", "line", "ink", "soft", "panel", "bad", "warn", "accent-soft", "accent-ink"];
 
 function colours() {
   const style = getComputedStyle(document.documentElement);
@@ -12,7 +12,7 @@ function painted(value, palette) {
   if (typeof value === "string") return palette[value] && value in palette ? palette[value] : value;
   if (Array.isArray(value)) return value.map((part) => painted(part, palette));
   if (value && typeof value === "object") {
-    return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, key === "range" || key === "color" || key === "fill" || key === "stroke" ? painted(part, palette) : walk(part, palette)]));
+    return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, key === "range" || key === "color" || key === "fill" || key === "stroke" || key === "value" ? painted(part, palette) : walk(part, palette)]));
   }
   return value;
 }
@@ -34,7 +34,7 @@ export async function draw(places) {
       spec.config = {
         font: "system-ui, sans-serif", view: { stroke: null },
         axis: { labelColor: palette.soft, titleColor: palette.soft, gridColor: getComputedStyle(document.documentElement).getPropertyValue("--line").trim(), domain: false, tickColor: "transparent", titleFontWeight: "normal" },
-        legend: { labelColor: palette.ink, symbolType: "circle" }, range: { category: [palette.accent, palette.line, palette.warn, palette.bad, "#8b6fd6", "#2f9bb5"] },
+        legend: { labelColor: palette.ink, titleColor: palette.soft, gradientStrokeColor: "transparent", symbolType: "circle" }, range: { category: [palette.accent, palette.line, palette.warn, palette.bad, "#8b6fd6", "#2f9bb5"] },
         ...spec.config,
       };
       const target = place.querySelector(".drawn") || place.appendChild(Object.assign(document.createElement("div"), { className: "drawn" }));

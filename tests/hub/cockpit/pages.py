@@ -34,4 +34,6 @@ PAGES = {
     "automation-form": "/cockpit/do/automation/add",
     "digests": "/cockpit/digests",
     "team": "/cockpit/team",
+    "webhooks": "/cockpit/webhooks",
+    "imports": "/cockpit/imports",
 }
