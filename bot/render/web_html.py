@@ -46,7 +46,7 @@ def _table(table: Table) -> str:
 
     body = "".join(row(cells, "td") for cells in table.rows)
     notes = "".join(f"<p>{escape(text)}</p>" for text in (left_out(table, len(table.rows)), table.legend) if text)
-    return f"<div class=wide><table><thead>{row(table.columns, 'th')}<tbody>{body}</table></div>{notes}"
+    return f"<div class=wide tabindex=0><table><thead>{row(table.columns, 'th')}<tbody>{body}</table></div>{notes}"
 
 
 def _button(button: Button) -> str:

@@ -54,5 +54,6 @@ def _chart(made: Cohorts, show: str) -> dict[str, Any] | None:
     for text in written:
         colour = text["encoding"]["color"]
         colour["condition"]["value"], colour["value"] = "accent-ink", "ink"
-    fit = {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}}  # a row has its own height
-    return {"$schema": "https://vega.github.io/schema/vega-lite/v6.json", **spec, **fit}
+    rows = len(spec["encoding"]["y"]["scale"]["domain"])
+    size = {"width": "container", "height": rows * spec["height"]["step"]}
+    return {"$schema": "https://vega.github.io/schema/vega-lite/v6.json", **spec, **size}
