@@ -17,7 +17,7 @@ from storage.ledger.currencies import currency_of
 from storage.ledger.dates import Order, read_day
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Figures, Report, RevenueRow
-from storage.ledger.money import to_micro
+from storage.ledger.money import to_micro, written
 from storage.ledger.numbers import Mark, read_count, read_micro
 from storage.ledger.revenue.packed_rows import PackedRows, RowColumns
 from storage.ledger.revenue.report_parts import LARGE
@@ -287,7 +287,8 @@ class Sheet:
                 if not has_day:
                     total = values
                     if not fits:
-                        self.damages.append(f"line {self.line}: the totals contradict the rows above them")
+                        wrong = _contradiction(values, figures, counts_only=len(currencies) > 1)
+                        self.damages.append(f"line {self.line}: the totals contradict the rows above them: {wrong}")
                 if fits or not has_day:
                     continue
             brands = brands + 1 if says_total else 0
@@ -576,6 +577,24 @@ def _is_sum(total: Figures, rows: Sequence[Figures], *, least: int, counts_only:
         ):
             return True
     return not any(totals) and not rows and not least
+
+
+def _contradiction(total: Figures, rows: Sequence[Figures], *, counts_only: bool) -> str:
+    """Each figure of a totals line that is not the sum of all rows before it, and what they sum to."""
+
+    def shown(name: str, value: int) -> str:
+        return str(value) if name in COUNTS else written(value)
+
+    stated = {
+        name: (value, sum(getattr(row, name) or 0 for row in rows))
+        for name in (COUNTS if counts_only else Figures.__struct_fields__)
+        if (value := getattr(total, name)) is not None
+    }
+    return ", ".join(
+        f"{name.replace('_', ' ')} {shown(name, value)} where they sum to {shown(name, summed)}"
+        for name, (value, summed) in stated.items()
+        if abs(value - summed) > _slack(name, len(rows))
+    )
 
 
 def _slack(name: str, rows: int) -> int:

@@ -157,8 +157,9 @@ async def list_payments(ctx: Context, new: PaymentsPage) -> Page[Payment]:
 async def set_terms(ctx: Context, new: NewTerms) -> TermsSet:
     """Set what a deal does with negative balances."""
     account = await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")
-    if currency_code(new.currency, account.currency) != account.currency:
-        raise Refused(f"threshold: is in {account.currency}, the account's currency", field="threshold")
+    if (code := currency_code(new.currency, account.currency)) != account.currency:
+        text = f"threshold: is in {code}: write it in {account.currency}, the account's currency"
+        raise Refused(text, field="threshold")
     threshold = 0 if new.threshold is None else abs(to_micros(new.threshold, "threshold"))
     terms, former = Terms(rule=new.rule, threshold=threshold), payments.terms_of(account)
     await payments.set_terms(ctx.tx, account, terms)

@@ -102,6 +102,7 @@ async def _read_import(ctx: Context, new: SpendImport) -> _ReadCosts:
     costs: list[Cost] = []
     campaigns: dict[str, Row[Any]] = {}
     word_of: dict[int, str] = {}
+    first: dict[tuple[int, date], tuple[str, str]] = {}  # place and currency of the first line of a campaign's day
     async with ctx.reading():
         for number, row in enumerate(rows):
             word = row.text("campaign")
@@ -109,6 +110,7 @@ async def _read_import(ctx: Context, new: SpendImport) -> _ReadCosts:
                 campaign = campaigns.get(word) or await own_campaign(ctx, word)
                 worth, currency = row.amount("amount")
                 cost = _cost(ctx, campaign, row.day("day", ctx.today), worth, currency, origin="csv")
+                _in_one_currency(cost, *first.setdefault((cost.campaign_id, cost.day), (row.place, cost.currency)))
             except (CasinoFluxError, ValueError) as error:
                 raise Refused(f"{row.place}: {error}", field=where(new)) from None
             campaigns[word], word_of[cost.campaign_id] = campaign, campaign.name
@@ -127,14 +129,21 @@ async def import_spend(ctx: Context, new: SpendImport) -> SpendImported:
     return SpendImported(rows=len(read.costs), changed=changed, warnings=await _warnings(ctx, together, read.word_of))
 
 
+def _in_one_currency(cost: Cost, place: str, currency: str) -> None:
+    """Raises ValueError for a cost in another currency than the one of its campaign and day at `place`."""
+    if cost.currency != currency:
+        raise ValueError(
+            f"amount: is in {cost.currency} where {place} is in {currency}: write one campaign's costs of a day, "
+            f"{cost.day}, in one currency"
+        )
+
+
 def _summed(costs: list[Cost]) -> list[Cost]:
-    """Several lines of one campaign and day are one cost. Raises Refused when they are in different currencies."""
+    """Several lines of one campaign and day are one cost."""
     totals: dict[tuple[int, date], Cost] = {}
     for cost in costs:
         key = (cost.campaign_id, cost.day)
         before = totals.get(key)
-        if before is not None and before.currency != cost.currency:
-            raise Refused(f"{cost.day}: one campaign's costs of a day are in one currency", field="currency")
         totals[key] = msgspec.structs.replace(cost, amount=cost.amount + (before.amount if before else 0))
     return list(totals.values())
 

@@ -36,10 +36,11 @@ from bot.render.figures import (
 from bot.render.report_csv import report_file
 from storage.catalogue import names
 from storage.catalogue.groups import MOST_TAGS
+from storage.ledger.clicks.conditions import DEVICES
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.ledger.reports.arrange import arrange, check_sort
-from storage.ledger.reports.report_rows import DIMENSIONS, ENTITIES, ComparedRange, MergedReport
+from storage.ledger.reports.report_rows import DIMENSIONS, ENTITIES, PERIODS, ComparedRange, MergedReport
 from storage.reports.history import has_history
 from storage.reports.merged_report import ReportQuery, merged_report, paged_report
 from storage.reports.report_apart import is_light
@@ -54,10 +55,11 @@ FILTERS: dict[str, Table] = {
 Positive = Annotated[int, Meta(ge=1)]
 SUB_FILTER = Meta(description="only these values of the sub id")
 
-#: A value of each period as reports write it.
-PERIOD_VALUES = {
+#: A value of each as reports write it.
+_VALUES = {
     "day": (r"\d{4}-\d\d-\d\d", "2026-10-05"), "week": (r"\d{4}-[Ww]\d\d", "2026-W40"),
-    "month": (r"\d{4}-\d\d", "2026-10"),
+    "month": (r"\d{4}-\d\d", "2026-10"), "country": (r"[A-Za-z0-9]{2}", "DE"),
+    "device": ("|".join(DEVICES), "mobile"),
 }  # fmt: skip
 
 
@@ -225,7 +227,7 @@ async def reported(ctx: Context, new: StatsQuery) -> Any:
 async def _arranged(ctx: Context, new: StatsQuery, report: MergedReport) -> MergedReport:
     """The rows asked for; people see first what weighs most, unless they wish another order or look at periods."""
     in_chat = ctx.face in CHATS
-    if in_chat and not set(ctx.notes["by"]) & PERIOD_VALUES.keys():
+    if in_chat and not set(ctx.notes["by"]) & set(PERIODS):
         report = by_weight(report)
     sorting = partial(
         arrange, report, sort=new.sort, top=new.top, limit=new.limit, after=new.after, pending_last=in_chat
@@ -266,13 +268,26 @@ def _kept(new: StatsQuery, chosen: dict[str, Any]) -> str:
 
 
 def values(new: StatsQuery) -> dict[str, tuple[str, ...]]:
-    """Values to keep of periods, country, device and sub ids. Raises Refused at a period that is written otherwise."""
+    """Values to keep of periods, country, device and sub ids. Raises Refused at one that can be none."""
     filters = {name: tuple(getattr(new, name)) for name in DIMENSIONS if name not in ENTITIES}
-    for name, (pattern, example) in PERIOD_VALUES.items():
+    for name, (pattern, example) in _VALUES.items():
         for value in filters[name]:
-            if not re.fullmatch(pattern, value):
+            if not re.fullmatch(pattern, value, re.IGNORECASE) or not _exists(name, value):
                 raise Refused(f"{name}: {value!r} is no {name}: write {example}", field=name)
     return {name: chosen for name, chosen in filters.items() if chosen}
+
+
+def _exists(name: str, value: str) -> bool:
+    """Whether a calendar has the period of a report; anything else exists."""
+    if name not in PERIODS:
+        return True
+    year, _, rest = value.partition("-")
+    try:
+        if name == "week":
+            return bool(date.fromisocalendar(int(year), int(rest[1:]), 1))
+        return bool(date.fromisoformat(value if name == "day" else f"{value}-01"))
+    except ValueError:
+        return False
 
 
 def _format(word: str) -> str:

@@ -24,11 +24,12 @@ _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codec
 WINDOWS = ("cp1252", "cp1251", "cp1250", "cp1253", "cp1254", "cp1257")
 _SEP_LINE = re.compile(r'"?sep=(.)"?[,;\t|]*\s*\n', re.IGNORECASE)
 _TOTALS = (
-    "totals?", "totale", "totali", "totaal", "totalt", "totaux", "sum", "sums", "suma", "summa", "summe", "soma",
-    "somma", "gesamt", "gesamtsumme", "insgesamt", "razem", "ogółem", "łącznie", "celkem", "spolu", "összesen",
-    "yhteensä", "toplam", "i alt", "ukupno", "skupaj", "kokku", "viso", "kopā", "jumlah", "tổng(?: cộng)?", "σύνολο",
-    "итого", "всего", "всього", "разом", "общо", "合計", "合计", "总计", "總計", "小計", "小计", "المجموع", "الإجمالي",
-    "סה\"כ", "รวม",
+    "totals?", "totale", "totali", "total geral", "total (?:for|of) [^,;]{1,40}", "suma total", "eindtotaal", "totaal",
+    "totalt", "totaux", "sum", "sums", "suma", "summa", "summe", "soma", "somma", "somme", "gesamt", "gesamtsumme",
+    "gesamtergebnis", "insgesamt", "razem", "ogółem", "łącznie", "celkem", "celkom", "spolu", "összesen", "yhteensä",
+    "toplam", "i alt", "ukupno", "skupaj", "kokku", "viso", "kopā", "jumlah", "tổng(?: cộng)?", "σύνολο", "итог",
+    "общий итог", "итого", "всего", "всичко", "всього", "разом", "общо", "合計", "合计", "总计", "總計", "小計", "小计",
+    "المجموع", "الإجمالي", "סה\"כ", "รวม",
 )  # fmt: skip
 _TOTAL = re.compile(
     rf"(?:(?:sub|grand|sous|zwischen|genel|iš)[ -]?)?(?:{'|'.join(_TOTALS)})(?: g[eé]n[eé]ral[e]?)?"
@@ -55,7 +56,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
 
 
 class Block(msgspec.Struct, frozen=True):
-    """Rows under one header line. `totals` are rows whose key cells say total; `check_totals` tells if they are."""
+    """Rows under one header line. Totals lines are among its rows."""
 
     names: tuple[str, ...]
     line: int

@@ -120,9 +120,13 @@ def _unstated(of: Evidence) -> list[str]:
 
 
 def _restatement(postback: int, platform: int, of: Evidence) -> Iterator[Explanation]:
-    """The platform stated a settled day otherwise before, and moved away from the postbacks."""
+    """The platform stated a settled day otherwise before, and moved away from the postbacks, not back since."""
+
+    def is_away(before: int, after: int) -> bool:
+        return before > after if postback > platform else before < after
+
     for change in of.restated:
-        if (change.before > change.after) == (postback > platform):
+        if is_away(change.before, change.after) and is_away(change.before, of.restated[0].after):
             ids = [fact.ref for fact in _counted(of)] or [f"row {row}" for row in change.rows]
             yield Explanation(cause="restatement", ids=list(dict.fromkeys(ids)), restatement=change)
             return

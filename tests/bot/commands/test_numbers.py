@@ -252,6 +252,9 @@ DAMAGED = {
     "a campaign there is none of": (
         "campaign,day,amount\nfield,2026-11-20,1\nfeld,2026-11-20,2\n", "line 3: no campaign 'feld'"
     ),
+    "two currencies on one day of a campaign": (
+        "campaign,day,amount\nfield,2026-11-20,1 EUR\nfield,2026-11-20,2 USD\n", "line 3: amount: is in USD"
+    ),
     "two columns of one name": ("campaign,day,amount,amount\nfield,2026-11-20,1,2\n", "line 1: 2 columns"),
 }  # fmt: skip
 

@@ -150,12 +150,20 @@ async def test_any_line_end_and_encoding_with_a_mark_is_read(opened: Opened, end
         ]  # fmt: skip
 
 
-@pytest.mark.parametrize("words", ["Total", "Gesamtsumme", "Total général", "Suma:", "Итого", "合計", "Totale (EUR)"])
+WORDS_OF_TOTALS = (
+    "Total", "Gesamtsumme", "Total général", "Suma:", "Итого", "合計", "Totale (EUR)", "Gesamtergebnis", "Total geral",
+    "Total for 2026-10-01 - 2026-10-02", "Общий итог", "Celkom",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("words", WORDS_OF_TOTALS)
 def test_a_totals_line_in_any_language_is_no_row_and_damage_where_it_is_wrong(words: str) -> None:
     table = f"day;tag;commission\n2026-10-01;a;12,50\n2026-10-02;b;7,50\n{words};;"
     right, wrong = (CSV_UPLOAD.read_upload(f"{table}{total}\n".encode(), CONNECTION) for total in ("20,00", "21,00"))
     assert (len(right.rows), right.damage) == (2, "")
-    assert "line 4: the totals contradict" in wrong.damage
+    assert wrong.damage == (
+        "line 4: the totals contradict the rows above them: commission other 21 where they sum to 20"
+    )
 
 
 def _as_a_cell(text: str) -> str:

@@ -141,6 +141,18 @@ async def test_a_restatement_has_both_values_and_when(opened: Open) -> None:
         assert item.restatement.rows
 
 
+async def test_a_figure_that_was_restated_and_came_back_is_no_restatement(opened: Open) -> None:
+    async with opened() as database, database.begin() as tx:
+        books = await build(tx)
+        await ftd(tx, books, at(FIRST), txn_id="t1")
+        for registered, deposited, day in ((4, 1, 1), (8, 3, 3), (4, 2, 5)):
+            figures = row(FIRST, registrations=registered, first_deposits=deposited)
+            await books.sync(tx, "acme", [figures], now=at(later(day)))
+        registrations, deposits = (await asked(tx, books)).discrepancies
+        assert (registrations.platform, registrations.cause, registrations.restatement) == (4, "missing postback", None)
+        assert (deposits.platform, deposits.cause) == (2, "restatement"), "it came back only half of the way"
+
+
 async def test_a_restatement_of_rows_in_two_currencies_is_told_in_the_reports_own(opened: Open) -> None:
     """100 dollars are 50 euros: the platform took 20 of 70 euros back."""
     async with opened() as database, database.begin() as tx:
