@@ -55,11 +55,11 @@ FILTERS: dict[str, Table] = {
 Positive = Annotated[int, Meta(ge=1)]
 SUB_FILTER = Meta(description="only these values of the sub id")
 
-#: A value of each as reports write it.
+#: A value of each as reports write it; no country and no device is one, too.
 _VALUES = {
     "day": (r"\d{4}-\d\d-\d\d", "2026-10-05"), "week": (r"\d{4}-[Ww]\d\d", "2026-W40"),
-    "month": (r"\d{4}-\d\d", "2026-10"), "country": (r"[A-Za-z0-9]{2}", "DE"),
-    "device": ("|".join(DEVICES), "mobile"),
+    "month": (r"\d{4}-\d\d", "2026-10"), "country": (r"|[A-Za-z0-9]{2}", "DE"),
+    "device": ("|".join(("", *DEVICES)), "mobile"),
 }  # fmt: skip
 
 
