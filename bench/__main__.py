@@ -16,6 +16,7 @@ MODULES = (
     "workers",
     "volume",
     "postbacks",
+    "spool",
     "outbound",
     "chats",
     "revenue",
@@ -37,6 +38,7 @@ QUICK: dict[str, dict[str, float]] = {
     "rotation": {"n": 3, "seconds": 2.0},
     "clicks": {"n": 3, "seconds": 2.0}, "workers": {"n": 3, "seconds": 2.0}, "volume": {"n": 3, "seconds": 2.0},
     "postbacks": {"n": 2, "seconds": 3.0}, "outbound": {"n": 2, "seconds": 3.0, "rest": 5.0},
+    "spool": {"n": 1},
     "cohorts": {"n": 3, "number": 200_000}, "chats": {"times": 5, "n": 1, "seconds": 8.0},
     "long_work": {"n": 1, "seconds": 5.0},
 }  # fmt: skip

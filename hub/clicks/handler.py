@@ -34,7 +34,7 @@ from storage.clicks.worker_numbers import WorkerNumber
 from storage.clicks.write_jobs import VISITS, Click
 from storage.clicks.writer import Writer
 from storage.db import config_version, database_age, tasks
-from storage.db.spool_file import left_folders, spool_folder
+from storage.db.spool_file import left_folders, spool_folder, unwritable
 from storage.ledger.clicks.click_id import ClickIdGenerator, Codec
 from storage.ledger.clicks.visitor import DAY_SECONDS, Keys, Remembered
 from storage.ledger.facts import Reason
@@ -114,7 +114,10 @@ class Clicks:
             self._left = await left_folders(tx)
         self._worker = WorkerNumber(number)
         if not database.sqlite:
-            self._worker = await asyncio.to_thread(worker_numbers.hold, folder, codec.fingerprint, number)
+            try:
+                self._worker = await asyncio.to_thread(worker_numbers.hold, folder, codec.fingerprint, number)
+            except OSError as error:
+                raise unwritable(folder, error) from None
         return codec, keys
 
     async def database_back(self) -> None:

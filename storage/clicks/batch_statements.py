@@ -234,3 +234,9 @@ Parameters: rows as JSON of visitors, clicks, roll-up, faults and touch marks; t
 forgotten; how many visitors there are. A division by zero undoes it all if another process kept one of them meanwhile.
 Rows are JSON because encoding them costs the hub half of what COPY or arrays do, and PostgreSQL as much as these.
 """
+
+POSTGRES_CLICKS_ONCE = f"{_inserted(1, clicks, ClickRow)} ON CONFLICT DO NOTHING RETURNING id"
+"""Clicks out of a spool, as JSON; the ids of those that were not stored yet."""
+
+POSTGRES_AGENTS = "SELECT text, id FROM user_agents WHERE text = ANY($1::text[])"
+"""User agents that have a key."""

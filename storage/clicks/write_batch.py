@@ -10,7 +10,9 @@ import msgspec
 import structlog
 
 from storage.clicks.batch_statements import (
+    POSTGRES_AGENTS,
     POSTGRES_BATCH,
+    POSTGRES_CLICKS_ONCE,
     ClickRow,
     FaultRow,
     RollupRow,
@@ -360,6 +362,9 @@ class Batch:
     async def agent_ids(self, agents: set[Agent]) -> dict[Agent, int]:
         """Keys of user agents, new ones put into the dictionary."""
         new = sorted((agent for agent in agents if not agent.id), key=lambda agent: agent.text)
+        if isinstance(self._connection, PostgresBatchConnection):
+            self._agents |= await self._known_agents(new)
+            new = [agent for agent in new if agent.text not in self._agents]
         if new:
             rows = [(agent.text, agent.device, agent.os, agent.browser) for agent in new]
             await self._connection.many(self._statements.agent, rows)
@@ -367,6 +372,12 @@ class Batch:
             stored = await self._connection.fetch(self._statements.agent_id, (agent.text,))
             self._agents[agent.text] = int(stored[0][0])
         return {agent: agent.id or self._agents[agent.text] for agent in agents}
+
+    async def _known_agents(self, agents: Sequence[Agent]) -> dict[str, int]:
+        """Those of the dictionary, by their text, in one round trip."""
+        assert isinstance(self._connection, PostgresBatchConnection)  # noqa: S101
+        rows = await self._connection.query(POSTGRES_AGENTS, [agent.text for agent in agents]) if agents else ()
+        return {row[0]: int(row[1]) for row in rows}
 
     async def _go(self, job: OutgoingJob) -> None:
         origin = await self.origin_click(job.click_id)
@@ -436,18 +447,25 @@ class Batch:
             click.agent.id = 0  # of another time, perhaps another database
             click.agent = agents.setdefault(click.agent.text, click.agent)
         ids = await self.agent_ids(set(agents.values()))
-        new = []
-        for click in clicks:
-            if await self._connection.fetch(self._statements.clicks_once, click.row(ids[click.agent])):
-                new.append(click)
-                self.counts.add_click(click)
-                await self.count_cap(click.cap)
-                for budget in click.budgets:
-                    await self._spend(budget, max(0, click.cost))
+        new = await self._insert_once([(click, ids[click.agent]) for click in clicks])
+        for click in new:
+            self.counts.add_click(click)
+            await self.count_cap(click.cap)
+            for budget in click.budgets:
+                await self._spend(budget, max(0, click.cost))
         rows = {key: (key, click.id, click.offer_id) for click in new for key in _further_keys(click)}
         if rows:
             await self._state.visitors.remember(self._connection, sorted(rows.values()), self._since)
         return len(new)
+
+    async def _insert_once(self, rows: Sequence[tuple[Click, int]]) -> list[Click]:
+        """Insert clicks that are not stored yet; each comes with the key of its user agent. Those that were new."""
+        if not isinstance(self._connection, PostgresBatchConnection):
+            once = self._statements.clicks_once
+            return [click for click, agent in rows if await self._connection.fetch(once, click.row(agent))]
+        records = _as_json([_record(click, agent) for click, agent in rows])
+        stored = {row[0] for row in await self._connection.query(POSTGRES_CLICKS_ONCE, records)}
+        return [click for click, _ in rows if click.id in stored]
 
     async def _check_unique(self, clicks: Sequence[Click]) -> None:
         """Have a visitor count once, whom a process without a database could not recognise."""

@@ -54,6 +54,14 @@ def spool_folder(database: Database) -> Path:
     return Path(f"{path}.spool") if path and path != ":memory:" else Path("casinoflux.spool")
 
 
+def unwritable(folder: Path, error: OSError) -> CasinoFluxError:
+    """What to do about a spool folder in which nothing can be written."""
+    return CasinoFluxError(
+        f"the spool folder {folder} cannot be written ({error.strerror}): make room there, or let us write to it, and "
+        "start again"
+    )
+
+
 async def left_folders(tx: AsyncConnection) -> list[Path]:
     """Where requests wait that were answered on the SQLite database from which this one was transferred."""
     folder = (await tx.execute(select(facts.c.value).where(facts.c.name == SPOOLED))).scalar_one_or_none()
@@ -94,10 +102,7 @@ class SpoolFile(Generic[R]):
         try:
             self.open()
         except OSError as error:
-            raise CasinoFluxError(
-                f"the spool folder {self._folder} cannot be written ({error.strerror}): make room there, or let us "
-                "write to it, and start again"
-            ) from None
+            raise unwritable(self._folder, error) from None
 
     def adopt(self) -> None:
         """Open a file that is there already. Raises BlockingIOError while its process lives."""

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
+from hub.clicks.handler import Clicks
 from hub.postbacks.handler import Postbacks
 from hub.runtime import boot
 from hub.runtime.boot import DatabaseAway
@@ -95,8 +96,9 @@ async def test_a_spool_that_cannot_be_written_ends_the_start(
     async with opened() as database:
         runtime = new_runtime(database.url)
         await boot.prepare(runtime)
-        with pytest.raises(CasinoFluxError, match=f"{name} cannot be written .*: make room there"):
-            await Postbacks(runtime).start()
+        for part in (Postbacks(runtime), Clicks(runtime)):
+            with pytest.raises(CasinoFluxError, match=f"{name} cannot be written .*: make room there"):
+                await part.start()
         await runtime.close()
 
 
