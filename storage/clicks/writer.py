@@ -58,6 +58,8 @@ class Writer:
         self._connection = batch_connection(database)
         self.bursts = BurstCounter()
         self._visitors = ProcessVisitors() if database.sqlite else SharedVisitors()
+        #: Whom clicks that are decided without the database know: all, or whom they brought since it was lost.
+        self._remembered = self._visitors if isinstance(self._visitors, ProcessVisitors) else ProcessVisitors()
         self._state = WriterState(self._connection, self._visitors, self.bursts)
         self.full = self._state.full
         self._folders = (spool, *left)
@@ -320,6 +322,8 @@ class Writer:
                 away = round(time.monotonic() - self._down_since, 1)
                 log.info("database is back", away_seconds=away, spooled=self.spooled)
             self._down_since = None
+            if self._remembered is not self._visitors:
+                self._remembered = ProcessVisitors()
 
     async def _adopt(self) -> None:
         """Take over the spools of processes that died."""
@@ -367,14 +371,11 @@ class Writer:
         if not job.visitor_id:
             self._state.decide(job)
             return
-        since, entries = first_id_at(self._clock() - DAY), dict[int, int]()
+        since = first_id_at(self._clock() - DAY)
         further = job.further or FurtherKeys(Recognition().lifetime)
-        if isinstance(self._visitors, ProcessVisitors):
-            entries = self._visitors.find_now(visitor_keys([job]), since)
-        fresh = recognise(job, further, entries)
+        fresh = recognise(job, further, self._remembered.find_now(visitor_keys([job]), since))
         self._state.decide(job)
-        if isinstance(self._visitors, ProcessVisitors):
-            self._visitors.memory.remember_all(seen_rows(job, further, fresh), since)
+        self._remembered.memory.remember_all(seen_rows(job, further, fresh), since)
 
     async def _keep(self, jobs: Sequence[Job]) -> None:
         """Into the spool; into memory while it cannot be written, as far as that goes."""

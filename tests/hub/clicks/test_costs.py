@@ -142,6 +142,24 @@ async def test_a_budget_spread_by_usual_hours_follows_the_clicks_of_the_last_fou
         assert d.clicks.state.plans.campaigns["one"].released[7] == 8_000_000 * 7 // 47
 
 
+async def test_undo_sets_pacing_back_for_clicks_too(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
+        await d.offer("a")
+        await say(d, "campaign create one offers=a cost_model=cpc cost=0.05 budget_day=9.60 pacing=even")
+        await d.clicks.refresh()
+        evenly = d.clicks.state.plans.campaigns["one"].released
+        assert evenly[0] == 100_000
+        for words, whole in (("pacing=usual budget_day=4.80", [4_800_000]), ("pacing=none", []), ("budget_day=0", [])):
+            await say(d, f"campaign edit one {words}")
+            await d.clicks.refresh()
+            assert list(d.clicks.state.plans.campaigns["one"].released[-1:]) == whole
+            await say(d, "undo")
+            await d.clicks.refresh()
+            plan = d.clicks.state.plans.campaigns["one"]
+            assert (plan.released, plan.budget_day) == (evenly, 9_600_000)
+        assert "spread evenly over the day" in str(await shown_message(d, "campaign show one"))
+
+
 @pytest.mark.parametrize(
     ("words", "field", "told"),
     [

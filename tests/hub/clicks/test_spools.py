@@ -16,6 +16,7 @@ from storage.clicks import rollup_check, writer
 from storage.clicks.spool import Record, Spool, SpooledClick, SpooledOutgoing
 from storage.clicks.write_jobs import Agent, Cap, Click
 from storage.db.spool_file import PIECE, orphans, spool_folder
+from storage.ledger.facts import Reason
 from storage.tables import cap_counts, clicks, outgoing
 from tests.bot.commands.test_clicks import say
 from tests.conftest import new_postgres
@@ -210,6 +211,37 @@ async def test_a_visitor_is_unique_once_although_the_database_was_away(upgraded_
             await d.get("/c/one", ip=f"192.0.2.{n}")
         stored = [(click.unique_click, click.cost) for click in await d.stored()]
         assert stored == [(n, n * 200_000) for n in (1, 0, 1, 0, 1, 0, 0, 1)]
+        await d.clicks.stop()
+        assert await rollup_check.check(d.database) == []
+
+
+async def test_offers_seen_while_the_database_was_away_are_not_shown_again_before_the_others(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
+        for code in ("a", "b", "c"):
+            await d.offer(code)
+        await say(d, "campaign create one offers=a:100,b:1,c:1 smart_rotation=yes")
+        await d.clicks.refresh()
+        hosts: dict[str, list[str]] = {"192.0.2.1": [], "192.0.2.2": [], "192.0.2.3": []}
+
+        async def come(path: ClickDeployment, *last: int) -> None:
+            for n in last:
+                hosts[f"192.0.2.{n}"].append((await path.get("/c/one", ip=f"192.0.2.{n}")).host)
+
+        await come(d, 1)
+        break_database(d)
+        await come(d, 1, 1, 2, 2, 3)
+        mend_database(d)
+        await until_drained(d)
+        await come(d, 2)
+        async with click_deployment(upgraded_url, create="") as other:  # knows of the spool only what was drained
+            await come(other, 3, 3)
+        # On PostgreSQL what was seen before the database went away is known by cookie only.
+        first = len(set(hosts.pop("192.0.2.1")))
+        assert first == 3 if d.database.sqlite else first >= 2
+        assert [len(set(visited)) for visited in hosts.values()] == [3, 3]
+        stored = await d.stored()
+        assert sum(click.unique_click for click in stored) == 3
+        assert [click.reason for click in stored].count(Reason.UNSEEN) == (6 if d.database.sqlite else 5)
         await d.clicks.stop()
         assert await rollup_check.check(d.database) == []
 
