@@ -18,8 +18,8 @@ from storage.ledger.distribution.weights import WHOLE
 from storage.tables import campaign_offers, campaigns
 from tests.storage.ledger.distribution.worlds import LEARNING, Outcome, World, simulate, worlds
 
-WAYS = ("equal", "last 24 hours", "distribution", "oracle")
-SEEDS = 2
+WAYS = ("equal", "last 24 hours", "distribution", "clairvoyant", "oracle")
+SEEDS = 3
 
 
 def measured(seeds: int) -> dict[str, list[Outcome]]:
@@ -43,19 +43,24 @@ def share(outcomes: Sequence[Outcome], way: str, *, whole: bool = False) -> floa
 
 
 def table(measured_outcomes: dict[str, list[Outcome]]) -> str:
-    """Per cent of the best fixed offer's earnings, as Markdown."""
-    lines = [
-        "| world | equal weights | last-24-hours conversions | distribution | oracle | distribution, all clicks |",
-        "|---|--:|--:|--:|--:|--:|",
-    ]
+    """Per cent of the best fixed offer's earnings, as Markdown: the median of the seeds, of distribution the least and
+    the most too."""
+    heads = ("equal weights", "last-24-hours conversions", "distribution", "of the seeds", "clairvoyant", "oracle")
+    lines = [f"| world | {' | '.join(heads)} | distribution, all clicks |", f"|---{'|--:' * 7}|"]
     for name, outcomes in measured_outcomes.items():
-        cells = [f"{share(outcomes, way):.0%}" for way in WAYS]
+        cells = [f"{_median(outcomes, way):.0%}" for way in WAYS]
+        of_seeds = sorted(outcome.after["distribution"] / outcome.best_after for outcome in outcomes)
+        cells.insert(3, f"{of_seeds[0]:.0%} to {of_seeds[-1]:.0%}")
         lines.append(f"| {name} | {' | '.join(cells)} | {share(outcomes, 'distribution', whole=True):.0%} |")
     unequal = [outcomes for outcomes in measured_outcomes.values() if not outcomes[0].world.equal]
-    cells = [f"{statistics.mean(share(outcomes, way) for outcomes in unequal):.0%}" for way in WAYS]
+    cells = [f"{statistics.mean(_median(outcomes, way) for outcomes in unequal):.0%}" for way in WAYS]
     whole = statistics.mean(share(outcomes, "distribution", whole=True) for outcomes in unequal)
-    lines.append(f"| **mean of those that differ** | {' | '.join(cells)} | {whole:.0%} |")
+    lines.append(f"| **mean of those that differ** | {' | '.join([*cells[:3], '', *cells[3:]])} | {whole:.0%} |")
     return "\n".join(lines)
+
+
+def _median(outcomes: Sequence[Outcome], way: str) -> float:
+    return statistics.median(outcome.after[way] / outcome.best_after for outcome in outcomes)
 
 
 def clicks_line(*, n: int, seconds: float) -> Line:

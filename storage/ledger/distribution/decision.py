@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from storage.ledger.distribution.earnings import ClickValue, OfferDay, OfferHistory, click_values
-from storage.ledger.distribution.weights import Limits, best_shares, share_out
+from storage.ledger.distribution.weights import Limits, best_shares, share_out, visitor_shares
 
 Weights = dict[int, int]
 SEGMENT_CLICKS = 500  # a country or device with fewer goes with all the others
@@ -54,8 +54,9 @@ def _decide(histories: Sequence[OfferHistory], request: Request, segment: str) -
     clicks = [history.clicks for history in histories]
     recent = request.recent.get(segment) or request.recent[""]
     weights = share_out(
-        best, limits=request.limits, recent=[[past.get(offer, 0) for offer in offers] for past in recent], clicks=clicks
-    )
+        visitor_shares(best), limits=request.limits,
+        recent=[[past.get(offer, 0) for offer in offers] for past in recent], clicks=clicks,
+    )  # fmt: skip
     return Decision(
         weights=dict(zip(offers, weights, strict=True)), values=dict(zip(offers, values, strict=True)),
         best=dict(zip(offers, best, strict=True)), clicks=dict(zip(offers, clicks, strict=True)),

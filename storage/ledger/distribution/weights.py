@@ -1,10 +1,10 @@
 """Which share of its clicks each offer of a campaign gets: as often as it is the best one (Thompson sampling).
 
-A visitor is sent to an offer with the probability that it earns most per click (Thompson 1933, *On the likelihood that
-one unknown probability exceeds another*); these probabilities are integrated, not drawn, and serve a batch of visitors
-(Scott 2010, *A modern Bayesian look at the multi-armed bandit*; delayed batches: Chapelle, Li 2011, *An empirical
-evaluation of Thompson sampling*). So the same figures always give the same weights. Limits are kept by projecting on
-them: the nearest weights that no limit forbids.
+A visitor is sent to an offer with the probability that it earns most per click (Thompson 1933, *On the
+likelihood that one unknown probability exceeds another*); these probabilities are integrated, not drawn, and serve a
+batch of visitors (Scott 2010, *A modern Bayesian look at the multi-armed bandit*; delayed batches: Chapelle, Li 2011,
+*An empirical evaluation of Thompson sampling*). So the same figures always give the same weights. Limits are kept by
+projecting on them: the nearest weights that no limit forbids.
 """
 
 from collections.abc import Sequence
@@ -17,6 +17,8 @@ import msgspec
 from storage.ledger.distribution.earnings import ClickValue
 
 WHOLE = 10_000  # what weights add up to: a weight is in hundredths of a per cent
+FEW_OFFERS = 6
+RESHAPED = 1.5  # power of the probabilities of more offers than that
 _NODES = 48  # of the integral
 
 
@@ -46,6 +48,15 @@ def best_shares(values: Sequence[ClickValue]) -> list[float]:
     shares = [_best(values, place) for place in range(len(values))]
     total = sum(shares)
     return [share / total for share in shares]
+
+
+def visitor_shares(best: Sequence[float]) -> list[float]:
+    """Each offer's share of visitors, by its probability to earn most: that probability itself; of many offers, where
+    finding out costs most, the likeliest get more than that (posterior reshaping: Chapelle, Li 2011)."""
+    power = RESHAPED if len(best) > FEW_OFFERS else 1.0
+    parts = [probability**power for probability in best]
+    total = sum(parts)
+    return [part / total for part in parts]
 
 
 def _best(values: Sequence[ClickValue], place: int) -> float:

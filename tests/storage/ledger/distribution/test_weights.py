@@ -1,10 +1,11 @@
 """Weights: the limits hold whatever is earned, and weights follow what is."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.ledger.distribution.earnings import ClickValue
-from storage.ledger.distribution.weights import WHOLE, Limits, best_shares, share_out, start
+from storage.ledger.distribution.weights import WHOLE, Limits, best_shares, share_out, start, visitor_shares
 
 VALUES = st.builds(ClickValue, mean=st.floats(-5e6, 5e6), spread=st.floats(0, 5e6))
 CAMPAIGNS = st.integers(2, 12).flatmap(
@@ -50,6 +51,14 @@ def test_the_same_figures_give_the_same_weights(values: list[ClickValue]) -> Non
 def test_offers_that_earn_alike_get_alike(value: ClickValue, offers: int) -> None:
     weights = share_out(best_shares([value] * offers), limits=Limits(), recent=(), clicks=[WHOLE] * offers)
     assert max(weights) - min(weights) <= 1
+
+
+def test_of_many_offers_the_likeliest_get_more_than_their_probability() -> None:
+    few, many = [0.5, 0.3, 0.2], [0.4, 0.2, *[0.08] * 5]
+    assert visitor_shares(few) == pytest.approx(few)
+    shares = visitor_shares(many)
+    assert sum(shares) == pytest.approx(1)
+    assert shares[0] > 0.5 > shares[1] > shares[2] > 0.03
 
 
 def test_the_offer_that_plainly_earns_most_gets_all_but_the_floors() -> None:

@@ -4,14 +4,14 @@ Earnings are counted as what a click is worth at the moment it is sent (the offe
 FTD brings in all), so that only the ways differ, and not their luck with players.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from random import Random
 
 import msgspec
 
-from storage.ledger.distribution.earnings import ClickValue, OfferDay, OfferHistory, click_values
-from storage.ledger.distribution.weights import WHOLE, Limits, best_shares, share_out, start
+from storage.ledger.distribution.earnings import PRIOR_PAYMENTS, ClickValue, OfferDay, OfferHistory, click_values
+from storage.ledger.distribution.weights import WHOLE, Limits, best_shares, share_out, start, visitor_shares
 from storage.ledger.reports.forecast import forecast_offer
 from storage.ledger.reports.forecast_fit import Past, Pending
 
@@ -76,7 +76,9 @@ class Traffic:
         self._deposits: dict[int, list[int]] = {}  # offers by the step
         self._payments: dict[int, list[tuple[int, int, int]]] = {}  # offer, day, amount, by the day it is stated
         self._players: list[tuple[int, float]] = []  # offer, daily revenue
-        self._recent: deque[tuple[int, int, int]] = deque()  # step, offer, FTDs
+        #: By offer: clicks, the FTDs that come of them sooner or later, and what those bring in all, in euro.
+        self.destined = [[0.0, 0.0, 0.0] for _ in world.deals]
+        self._worth = Random(seed)
 
     def pass_step(self, step: int, weights: Sequence[int]) -> None:
         """Six hours: clicks by weight, and what earlier ones bring."""
@@ -84,15 +86,22 @@ class Traffic:
         n = max(0, round(chance.gauss(1, 0.1) * self.world.clicks_a_day / STEPS))
         for offer, clicks in Counter(chance.choices(range(len(weights)), weights, k=n)).items():
             self.books[offer].clicks[day] += clicks
+            self.destined[offer][0] += clicks
             for _ in range(clicks):
                 if chance.random() < self._rates[offer][day]:
                     mean = self.world.deals[offer].converts_after
+                    self._foresee(offer)
                     later = round(chance.expovariate(1 / mean) * STEPS) if mean else 0
                     self._deposits.setdefault(step + later, []).append(offer)
         for offer in self._deposits.pop(step, ()):
             self._deposit(offer, day)
         if step % STEPS == STEPS - 1:
             self._end_day(day)
+
+    def _foresee(self, offer: int) -> None:
+        deal, destined = self.world.deals[offer], self.destined[offer]
+        destined[1] += 1
+        destined[2] += deal.payout * (self._worth.gammavariate(0.5, 2.0) if deal.half_life else 1.0)
 
     def _deposit(self, offer: int, day: int) -> None:
         deal = self.world.deals[offer]
@@ -157,9 +166,33 @@ def distributed(limits: Limits) -> Way:
         if not traffic.settled(step):
             return recent[-1]
         known = histories(traffic, step)
-        return share_out(
-            best_shares(click_values(known)), limits=limits, recent=recent, clicks=[offer.clicks for offer in known]
-        )
+        shares = visitor_shares(best_shares(click_values(known)))
+        return share_out(shares, limits=limits, recent=recent, clicks=[offer.clicks for offer in known])
+
+    return weights
+
+
+def clairvoyant(limits: Limits) -> Way:
+    """Thompson sampling for which nothing is late: each FTD, and all that it will ever bring, is known with its click.
+    What the limits, the number of offers and chance cost without any delay."""
+
+    def weights(traffic: Traffic, _step: int, recent: list[list[int]]) -> Sequence[int]:
+        clicks, deposits, amounts = (sum(column) for column in zip(*traffic.destined, strict=True))
+        if not deposits:
+            return recent[-1]
+        values = []
+        for deal, (own_clicks, own, amount) in zip(traffic.world.deals, traffic.destined, strict=True):
+            rate = (own + PRIOR_PAYMENTS) / (own_clicks + PRIOR_PAYMENTS * clicks / deposits)
+            spread = (own + PRIOR_PAYMENTS) ** -0.5
+            if deal.half_life or not own:
+                payout = (amount + PRIOR_PAYMENTS * amounts / deposits) / (own + PRIOR_PAYMENTS)
+                spread = (spread**2 + 2.0 / (own + PRIOR_PAYMENTS)) ** 0.5
+            else:
+                payout = amount / own
+            values.append(ClickValue(mean=rate * payout, spread=rate * payout * spread))
+        known = [int(of[0]) for of in traffic.destined]
+        shares = visitor_shares(best_shares(values))
+        return share_out(shares, limits=limits, recent=recent, clicks=known)
 
     return weights
 
@@ -191,7 +224,7 @@ def simulate(
     *,
     seed: int,
     limits: Limits = _LIMITS,
-    ways: Sequence[str] = ("equal", "last 24 hours", "distribution"),
+    ways: Sequence[str] = ("equal", "last 24 hours", "distribution", "clairvoyant"),
 ) -> Outcome:
     """Each way on the same world, with traffic of its own."""
     rates = _rates(world, Random(f"{world.name} {seed}"))
@@ -200,7 +233,7 @@ def simulate(
     equal = start([1] * offers, limits, clicks=[limits.warm_up] * offers)
     by_name: dict[str, Way] = {
         "equal": lambda _traffic, _step, _recent: equal, "last 24 hours": last_day(limits),
-        "distribution": distributed(limits),
+        "distribution": distributed(limits), "clairvoyant": clairvoyant(limits),
     }  # fmt: skip
     steps = world.days * STEPS
     per_step = world.clicks_a_day / STEPS
