@@ -36,7 +36,6 @@ from bot.render.figures import (
 from bot.render.report_csv import report_file
 from storage.catalogue import names
 from storage.catalogue.groups import MOST_TAGS
-from storage.ledger.clicks.conditions import DEVICES
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.ledger.reports.arrange import arrange, check_sort
@@ -55,11 +54,10 @@ FILTERS: dict[str, Table] = {
 Positive = Annotated[int, Meta(ge=1)]
 SUB_FILTER = Meta(description="only these values of the sub id")
 
-#: A value of each as reports write it; no country and no device is one, too.
-_VALUES = {
+#: A value of each period as reports write it.
+PERIOD_VALUES = {
     "day": (r"\d{4}-\d\d-\d\d", "2026-10-05"), "week": (r"\d{4}-[Ww]\d\d", "2026-W40"),
-    "month": (r"\d{4}-\d\d", "2026-10"), "country": (r"|[A-Za-z0-9]{2}", "DE"),
-    "device": ("|".join(("", *DEVICES)), "mobile"),
+    "month": (r"\d{4}-\d\d", "2026-10"),
 }  # fmt: skip
 
 
@@ -268,19 +266,17 @@ def _kept(new: StatsQuery, chosen: dict[str, Any]) -> str:
 
 
 def values(new: StatsQuery) -> dict[str, tuple[str, ...]]:
-    """Values to keep of periods, country, device and sub ids. Raises Refused at one that can be none."""
+    """Values to keep of periods, country, device and sub ids. Raises Refused at a period there is none of."""
     filters = {name: tuple(getattr(new, name)) for name in DIMENSIONS if name not in ENTITIES}
-    for name, (pattern, example) in _VALUES.items():
+    for name, (pattern, example) in PERIOD_VALUES.items():
         for value in filters[name]:
-            if not re.fullmatch(pattern, value, re.IGNORECASE) or not _exists(name, value):
+            if not re.fullmatch(pattern, value) or not _exists(name, value):
                 raise Refused(f"{name}: {value!r} is no {name}: write {example}", field=name)
     return {name: chosen for name, chosen in filters.items() if chosen}
 
 
 def _exists(name: str, value: str) -> bool:
-    """Whether a calendar has the period of a report; anything else exists."""
-    if name not in PERIODS:
-        return True
+    """Whether the calendar has a period that is written as reports write it."""
     year, _, rest = value.partition("-")
     try:
         if name == "week":
