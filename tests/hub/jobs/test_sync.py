@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import event, select, update
 
 from hub.jobs import sync
+from storage.db.unavailable import DatabaseUnavailable
 from storage.ledger.errors import Refused
 from storage.revenue import sync_status, syncs
 from storage.tables import accounts, revenue, revenue_reports, settled_days, sync_runs
@@ -341,6 +342,19 @@ async def test_a_known_answer_is_read_again_when_the_account_reads_it_otherwise(
         await team.sync()
         assert (await status(team))["revisions"] == 2
         assert set((await figures(team, "ngr")).values()) == {90_000_000}
+
+
+async def test_a_database_that_was_busy_for_a_moment_pauses_nothing(opened: Callable[[], Any]) -> None:
+    async with synced(opened) as (team, _):
+        await team.say("sync now main")
+        at_work = sync.of(team.runtime)
+        async with team.runtime.database.begin() as tx:
+            run = await syncs.claim(tx, at_work.holder, team.clock())
+        assert run is not None
+        await sync.Run(at_work, run)._failed(DatabaseUnavailable("another transaction of this process does not end"))
+        now = await status(team)
+        assert now["state"] != "paused"
+        assert now["next_run_at"] is not None
 
 
 async def test_a_sealed_login_that_cannot_be_opened_pauses_the_account(opened: Callable[[], Any]) -> None:
