@@ -210,6 +210,8 @@ def test_macros_of_a_source_name_the_placement() -> None:
         "propellerads": "sub1", "exoclick": "sub1", "trafficjunky": "sub3", "zeropark": "sub1", "mgid": "sub2",
         "taboola": "sub2", "outbrain": "sub2", "revcontent": "sub1", "popcash": "sub1", "adcash": "sub1",
         "clickadu": "sub1", "trafficstars": "sub1", "adsgram": "sub3", "google": "sub4",
+        "richads": "sub1", "kadam": "sub1", "evadav": "sub1", "admaven": "sub1", "popads": "sub1",
+        "hilltopads": "sub1", "pushground": "sub3", "ezmob": "sub1",
     }  # fmt: skip
     options = {"macros": {"sub1": "{{widget_id}}"}}
     assert [sub_named(options, word) for word in ("sub7", "widget_id", "WIDGET_ID", "other")] == [
