@@ -94,6 +94,13 @@ class Totals:
         if other.currencies:
             self.currencies += other.currencies
 
+    def part(self, share: float) -> "Totals":
+        """A share of these figures, rounded."""
+        part = Totals()
+        part.add(self)
+        part.values = [round(value * share) for value in self.values]
+        return part
+
 
 By = dict[SubjectKey, Totals]
 
@@ -532,26 +539,49 @@ class Moment:
         return self._value(plain, scope.compared(noun), entity, settled=settled)
 
     def _average(self, comparison: Comparison, scope: Scope, subject: SubjectKey, span: Span) -> float | Unknown | None:
-        """The measure's average before the window: of the same hours, of the same weekdays, or by the day."""
+        """The measure's average before the window: of the same hours, of the same weekdays, or by the day. Of the
+        running hour or day it is as much as has passed of it."""
         back = _AVERAGED[comparison.baseline]
-        whole = Totals()
+        first, last = span.first or self.today, self._last_day(span)
         if span.first_hour is not None and span.last_hour is not None and span.first is None:
-            spans = [Span(first_hour=span.first_hour - 24 * n, last_hour=span.last_hour - 24 * n) for n in back]
-            times = len(spans) / 1
-        elif comparison.baseline == "weekday":
-            first, last = span.first or self.today, self._last_day(span)
-            spans = [Span(first=first - timedelta(days=n), last=last - timedelta(days=n)) for n in back]
-            times = len(spans) / 1
+            whole, share = self._same_hours(scope, subject, span.first_hour, span.last_hour, back), 1 / len(back)
+            of = span
         else:
-            first, last = span.first or self.today, self._last_day(span)
-            spans = [Span(first=first - timedelta(days=len(back)), last=first - timedelta(days=1))]
-            times = len(back) / ((last - first).days + 1)
-        for one in spans:
-            whole.add(self._by(one, scope).get(subject, _NOTHING))
-        value = self._measured(comparison.measure, whole, spans[0])
+            days = (last - first).days + 1
+            passed = days - (1 - self._passed_of_day if span.last_hour is not None else 0)
+            if comparison.baseline == "weekday":
+                spans = [Span(first=first - timedelta(days=n), last=last - timedelta(days=n)) for n in back]
+                share = passed / days / len(back)
+            else:
+                spans = [Span(first=first - timedelta(days=len(back)), last=first - timedelta(days=1))]
+                share = passed / len(back)
+            whole, of = Totals(), spans[0]
+            for one in spans:
+                whole.add(self._by(one, scope).get(subject, _NOTHING))
+        value = self._measured(comparison.measure, whole, of)
         if value is None or isinstance(value, Unknown) or comparison.measure in QUOTIENTS:
             return value
-        return value / times
+        return value * share
+
+    def _same_hours(self, scope: Scope, subject: SubjectKey, first: int, last: int, back: range) -> Totals:
+        """Sums of these hours on earlier days; placements, counted by the day, by the part of the day."""
+        whole, running = Totals(), Totals()
+        over = first - 1 if scope.by_placement else min(last, self._hour - 1)
+        for n in (24 * days for days in back):
+            whole.add(self._figures.of_hours(scope, first - n, over - n).get(subject, _NOTHING))
+            if last > over:
+                running.add(self._figures.of_hours(scope, over + 1 - n, last - n).get(subject, _NOTHING))
+        if last > over:
+            whole.add(running.part(self._passed_of_day if scope.by_placement else self._passed_of_hour))
+        return whole
+
+    @property
+    def _passed_of_hour(self) -> float:
+        return (self.local.minute + self.local.second / 60) / 60
+
+    @property
+    def _passed_of_day(self) -> float:
+        return (self.local.hour + self._passed_of_hour) / 24
 
     def _last_day(self, span: Span) -> date:
         return self.today if span.last_hour is not None or span.last is None else span.last

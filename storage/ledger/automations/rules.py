@@ -287,7 +287,7 @@ def describe_action(action: Action) -> str:
         words.append(f"{action.amount:+g}%" if action.relative else f"to {action.amount:g}")
         words += [f"{'up' if action.amount > 0 else 'down'} to {action.bound}"] if action.bound is not None else []
     if action.kind == "cap" and action.amount is not None:
-        words.append(f"to {action.amount:g} {action.event} a {action.period}")
+        words.append(f"to {action.amount:g} {action.event}{'s' if action.amount != 1 else ''} a {action.period}")
     words += [f"until {action.until}"] if action.until else []
     words += ["paused by automation"] if action.by_automation else []
     return " ".join(words)

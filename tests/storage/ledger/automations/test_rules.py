@@ -37,7 +37,7 @@ READ = [
         "weight offer +20% up to 50 when roi > 30% over 7d with ftd >= 5",
         "weight offer +20% up to 50 when roi > 30% over 7d with ftd >= 5 over 7d",
     ),
-    ("cap offer to 50 ftds a day when ftd > 20", "cap offer to 50 first_deposit a day when ftd > 20 today"),
+    ("cap offer to 50 ftds a day when ftd > 20", "cap offer to 50 first_deposits a day when ftd > 20 today"),
     ("tell when profit < 0 yesterday", "tell everything when profit < 0 yesterday"),
     ("call campaign when clicks > 3x 7d avg over 2h", "webhook campaign when clicks > 300% of 7d avg over 2h"),
     ("pause campaign for the day when spend > 20 eur", "pause campaign until midnight when spend > 20 today"),
