@@ -47,7 +47,11 @@ def test_the_demo_runs_from_an_installed_wheel_and_its_link_leads_to_a_month_of_
     # Dependencies come from the tests' own environment: a .pth line makes them reachable, but not the checkout.
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
     assert Path(_output(python, "import hub; print(hub.__file__)", tmp_path)).is_relative_to(home)
-    demo = subprocess.Popen([str(home / "bin" / "casinoflux"), "demo"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    demo = subprocess.Popen(
+        [str(home / "bin" / "casinoflux"), "demo"], cwd=tmp_path, stdout=subprocess.PIPE, text=True,
+        # A shell that runs the tests in the background has them, and what they start, ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     assert demo.stdout is not None
     shown: list[str] = []
     try:
