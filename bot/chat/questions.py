@@ -43,7 +43,13 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     def label(self) -> str:
         """`fallback_url` as people read it."""
         words = self.name.replace("_", " ")
-        return (words[:1].upper() + words[1:]).replace("url", "URL").replace("Url", "URL").replace("Csv", "CSV")
+        return (
+            (words[:1].upper() + words[1:])
+            .replace("url", "URL")
+            .replace("Url", "URL")
+            .replace("Csv", "CSV")
+            .replace("Api", "API")
+        )
 
 
 class Option(msgspec.Struct, frozen=True):

@@ -342,14 +342,22 @@ async def _prepare_csv(ctx: Context, new: CsvImport) -> ImportRequest:
         "kind": new.kind or "", "columns": new.columns, "encoding": new.encoding or "", "currency": currency,
     }  # fmt: skip
     cutover = new.cutover or ctx.today
-    return await _read_file(ctx, "csv", _content(new.file, new.csv), options, cutover)
+    return await _read_sent(ctx, "csv", new, options, cutover)
 
 
-def _content(file: bytes | None, text: str | None) -> bytes:
-    content = file or (text or "").encode()
+async def _read_sent(
+    ctx: Context, system: str, new: ImportFile | StatsdroneImport, options: dict[str, Any], cutover: date
+) -> ImportRequest:
+    """What a file or a text would bring. Raises Refused at the one that came."""
+    content = new.file or (new.csv or "").encode()
     if not content:
         raise MissingFields(["file"], {"file": "send the exported file along"})
-    return content
+    try:
+        return await _read_file(ctx, system, content, options, cutover)
+    except Refused as fault:
+        if new.file or fault.field != "file":
+            raise
+        raise Refused(f"csv: {str(fault).removeprefix('file: ')}", field="csv") from None
 
 
 async def _read_file(
@@ -375,7 +383,7 @@ async def import_csv(ctx: Context, new: CsvImport) -> Import:
 
 
 async def _prepare_statsdrone(ctx: Context, new: StatsdroneImport) -> ImportRequest:
-    return await _read_file(ctx, "statsdrone", _content(new.file, new.csv), {}, ctx.today)
+    return await _read_sent(ctx, "statsdrone", new, {}, ctx.today)
 
 
 @command("import statsdrone", role=Role.OWNER, scope=Scope.TEAM, render=import_message, prepare=_prepare_statsdrone)

@@ -160,7 +160,9 @@ async def set_terms(ctx: Context, new: NewTerms) -> TermsSet:
     if (code := currency_code(new.currency, account.currency)) != account.currency:
         text = f"threshold: is in {code}: write it in {account.currency}, the account's currency"
         raise Refused(text, field="threshold")
-    threshold = 0 if new.threshold is None else abs(to_micros(new.threshold, "threshold"))
+    threshold = 0 if new.threshold is None else to_micros(new.threshold, "threshold")
+    if threshold < 0:
+        raise Refused("threshold: a loss is written without a sign: 100", field="threshold")
     terms, former = Terms(rule=new.rule, threshold=threshold), payments.terms_of(account)
     await payments.set_terms(ctx.tx, account, terms)
     before, after = (

@@ -20,6 +20,7 @@ from bot.core.permissions import Scope
 from bot.core.tokenizer import day, period, previous_period
 from bot.digests.loading import dimension
 from bot.forms.first_steps import done_steps, guide
+from bot.forms.report_view import MOST_OWN, read_own
 from bot.render.figures import (
     by_weight,
     change_table,
@@ -38,7 +39,8 @@ from storage.catalogue import names
 from storage.catalogue.groups import MOST_TAGS
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
-from storage.ledger.reports.arrange import arrange, check_sort
+from storage.ledger.reports.arrange import Measure, arrange, check_sort
+from storage.ledger.reports.formula import read_formula, with_own
 from storage.ledger.reports.report_rows import DIMENSIONS, ENTITIES, PERIODS, ComparedRange, MergedReport
 from storage.reports.history import has_history
 from storage.reports.merged_report import ReportQuery, merged_report, paged_report
@@ -95,6 +97,9 @@ class StatsQuery(Arguments):
     sub10: Annotated[list[str], SUB_FILTER] = []
     vs: Annotated[str | None, day_range("compare with another range: previous, last week, last monday")] = None
     sort: Annotated[str | None, Meta(description="a measure to sort by; -commission: the highest first")] = None
+    own: Annotated[
+        list[str], limited("own columns by formula: Margin = profit / commission * 100", items=MOST_OWN)
+    ] = []
     top: Annotated[Positive | None, Meta(description="only so many rows, the first of the order")] = None
     limit: Annotated[Positive | None, Meta(description="so many rows at a time")] = None
     after: Annotated[str | None, Meta(description="the next of the rows before")] = None
@@ -197,7 +202,9 @@ async def reported(ctx: Context, new: StatsQuery) -> Any:
     chosen = await filters(ctx, new)
     in_csv = _format(new.format) == "csv"
     ctx.notes |= {"by": by, "csv": new.csv or in_csv, "kept": _kept(new, chosen)}
-    check_sort(new.sort)
+    own = _own(new)
+    if (new.sort or "").removeprefix("-") not in own:
+        check_sort(new.sort)
     if new.sort:
         ctx.notes["sort"] = new.sort
     query = ReportQuery(
@@ -206,7 +213,7 @@ async def reported(ctx: Context, new: StatsQuery) -> Any:
         values=values(new), **chosen,
     )  # fmt: skip
     ctx.notes["as_of"] = query.as_of
-    arranged = new.sort or new.top is not None or new.limit is not None or new.after is not None or new.vs
+    arranged = new.sort or new.top is not None or new.limit is not None or new.after is not None or new.vs or own
     parts = None if await is_light(ctx.tx, query) else await ctx.ports.report_apart(query)
     encoded = ctx.encodes and not arranged and not in_csv
     if encoded and (payload := parts or await paged_report(ctx.tx, query)):
@@ -214,7 +221,9 @@ async def reported(ctx: Context, new: StatsQuery) -> Any:
     report = await parts.report() if parts else await merged_report(ctx.tx, query)
     if new.vs:
         report = msgspec.structs.replace(report, versus=await _versus(ctx, new, query))
-    report = await _arranged(ctx, new, report)
+    report = await _arranged(ctx, new, report, own)
+    if own:
+        report = await asyncio.to_thread(with_own, report, own)
     if new.csv or in_csv or (ctx.face == "telegram" and len(report.rows) > LONG):
         ctx.notes["file"] = await report_file(report, by, named=ctx.face in CHATS)
     if ctx.face == "telegram" and len(report.rows) > LONG and not (new.csv or in_csv):
@@ -222,13 +231,18 @@ async def reported(ctx: Context, new: StatsQuery) -> Any:
     return report
 
 
-async def _arranged(ctx: Context, new: StatsQuery, report: MergedReport) -> MergedReport:
+def _own(new: StatsQuery) -> dict[str, Measure]:
+    """Columns by formula. Raises Refused at `own`."""
+    return {column.name: read_formula(column.formula) for column in read_own(new.own)}
+
+
+async def _arranged(ctx: Context, new: StatsQuery, report: MergedReport, own: dict[str, Measure]) -> MergedReport:
     """The rows asked for; people see first what weighs most, unless they wish another order or look at periods."""
     in_chat = ctx.face in CHATS
     if in_chat and not set(ctx.notes["by"]) & set(PERIODS):
         report = by_weight(report)
     sorting = partial(
-        arrange, report, sort=new.sort, top=new.top, limit=new.limit, after=new.after, pending_last=in_chat
+        arrange, report, sort=new.sort, top=new.top, limit=new.limit, after=new.after, pending_last=in_chat, own=own
     )
     return sorting() if len(report.rows) < MANY_ROWS else await asyncio.to_thread(sorting)
 
@@ -259,7 +273,8 @@ def _kept(new: StatsQuery, chosen: dict[str, Any]) -> str:
     words = [f" {name.removesuffix('s')}={quoted(','.join(codes))}" for name, codes in chosen.items()]
     words += [f' {name}="{",".join(chosen)}"' for name, chosen in values(new).items()]
     words += [" clock=visit"] if new.clock == "visit" else []
-    words += [f" sort={new.sort}"] if new.sort else []
+    words += [f' own="{", ".join(new.own)}"'] if new.own else []
+    words += [f" sort={quoted(new.sort)}"] if new.sort else []
     words += [f" top={new.top}"] if new.top else []
     words += [f' vs="{new.vs}"'] if new.vs else []
     return "".join(words) + (f' as_of="{new.as_of}"' if new.as_of else "")

@@ -1,5 +1,6 @@
 """A report as its address says it: range, groups, filters, columns, order. Saved views keep the address."""
 
+from collections.abc import Iterable
 from datetime import date
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -67,8 +68,9 @@ class ReportView(msgspec.Struct, frozen=True, kw_only=True):
     def stats(self) -> str:
         """The same as a chat command; columns are what a chat shows."""
         words = [f"stats {self.range} by {','.join(self.by)}"]
-        words += [f'{name}="{text}"' if " " in text else f"{name}={text}" for name, text in self.filters.items()]
-        words += [f"{name}={text}" for name, text in (("sort", self.sort), ("as_of", self.as_of)) if text]
+        named = (*self.filters.items(), ("sort", self.sort), ("as_of", self.as_of))
+        words += [f'{name}="{text}"' if " " in text else f"{name}={text}" for name, text in named if text]
+        words += [f'own="{", ".join(f"{column.name} = {column.formula}" for column in self.own)}"'] if self.own else []
         words += ["clock=visit"] if self.clock == "visit" else []
         words += ["vs previous"] if self.versus == "previous" else []
         return " ".join(words)
@@ -82,7 +84,7 @@ def read_view(query: dict[str, str], today: date) -> ReportView:
     view = ReportView(
         range=query.get("range", "").strip() or DEFAULT_RANGE, by=by[:MOST_GROUPS] or ("campaign",),
         filters={name: query[name].strip() for name in FILTERS if query.get(name, "").strip()},
-        columns=tuple(dict.fromkeys(_parts(query.get("columns", "")))), own=_own(query.get("own", "")),
+        columns=tuple(dict.fromkeys(_parts(query.get("columns", "")))), own=read_own(_parts(query.get("own", ""))),
         sort=query.get("sort", "").strip(), clock="visit" if query.get("clock") == "visit" else "event",
         as_of=query.get("as_of", "").strip(), versus=query.get("vs", "") if query.get("vs") in VERSUS else "",
     )  # fmt: skip
@@ -126,10 +128,10 @@ def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _own(text: str) -> tuple[OwnColumn, ...]:
-    """`Margin=profit / commission, Net=commission - spend`. Raises Refused at `own`."""
+def read_own(parts: Iterable[str]) -> tuple[OwnColumn, ...]:
+    """`Margin=profit / commission`, `Net=commission - spend`. Raises Refused at `own`."""
     columns = []
-    for part in _parts(text):
+    for part in parts:
         name, equals, formula = (piece.strip() for piece in part.partition("="))
         if not equals or not name or len(name) > 40:
             raise Refused("own: write a name of at most 40 characters and a formula: Margin = profit / commission",

@@ -1,6 +1,6 @@
 """Report figures as people read them: money in their currency, ratios in percent, "–" where nothing is measured."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from functools import cache
@@ -35,6 +35,13 @@ def outcomes_inside(accuracy: Accuracy) -> str:
 
 def count(number: int | None) -> str:
     return NONE if number is None else f"{number:,}"
+
+
+def decimal(number: float | None) -> str:
+    """A number of unknown size: two decimals, more where it is small."""
+    if number is None:
+        return NONE
+    return f"{number:,.2f}" if abs(number) >= 0.1 or number == 0 else f"{number:,.4f}"
 
 
 def money(micros: int | None, currency: str, *, missing: str = NONE) -> str:
@@ -191,17 +198,19 @@ def report_table(
 ) -> Table:
     """The report's first rows, what no offer claims, the totals. `beyond`: where the rows are that found no room.
 
-    What they are sorted by has a column, on a phone the first.
+    Columns by formula come before the state. What they are sorted by has a column, on a phone the first.
     """
-    measured = measure_named(sort.removeprefix("-")) if sort else ""
+    own = tuple(report.totals.own) if isinstance(report.totals.own, dict) else ()
+    measured = measure_named(sort.removeprefix("-")) if sort and sort.removeprefix("-") not in own else ""
     column = _COLUMN_OF.get(measured, measure_name(measured)[:1].upper() + measure_name(measured)[1:])
     added = (column,) if column and column not in COLUMNS else ()
 
     def cells_of(row: ReportRow) -> tuple[str, ...]:
         known = cells(row, report.currency)
-        return (*known[:-1], *(_value(row, measured, report.currency) for _ in added), known[-1])
+        value = (_value(row, measured, report.currency) for _ in added)
+        return (*known[:-1], *value, *map(decimal, _own(row, own)), known[-1])
 
-    columns = (*COLUMNS[:-1], *added, COLUMNS[-1])
+    columns = (*COLUMNS[:-1], *added, *own, COLUMNS[-1])
     heads = tuple(_TITLES.get(dimension, dimension.capitalize()) for dimension in by) or ("Range",)
     rows = [(*_labels(row, by, report.names), *cells_of(row)) for row in report.rows[:most]]
     rows += [(*_unassigned(row, by, report.names), *cells_of(row)) for row in report.unassigned[:most]]
@@ -209,13 +218,18 @@ def report_table(
     if summed:
         rows.append((*_first("Total", len(heads)), *cells_of(report.totals)))
     numeric = tuple(range(len(heads), len(heads) + len(columns) - 1))
-    shown = dict.fromkeys([column, *_ON_A_PHONE] if column else _ON_A_PHONE)
+    shown = dict.fromkeys(([column] if column else []) + [*own, *_ON_A_PHONE])
     phone = (*range(min(len(heads), 2)), *(len(heads) + columns.index(name) for name in list(shown)[: 6 - len(heads)]))
     more = max(len(report.rows) - most, 0) + max(len(report.unassigned) - most, 0)
     return Table(
         heads + columns, tuple(rows), numeric=numeric, phone=phone[:5], total=summed, more=more, rest=beyond,
         legend=LEGEND,
     )  # fmt: skip
+
+
+def _own(row: ReportRow, names: Sequence[str]) -> Iterator[float | None]:
+    for name in names:
+        yield row.own.get(name) if isinstance(row.own, dict) else None
 
 
 _COLUMN_OF = {

@@ -20,8 +20,10 @@ async def report_file(report: MergedReport, by: Sequence[str], *, named: bool = 
     `named`: groups are named as people call them, not by code. Other work of the event loop runs in between.
     """
     groups = list(dict.fromkeys([*by, *(("account", "tag") if report.unassigned else ())]))
+    own = tuple(report.totals.own) if isinstance(report.totals.own, dict) else ()
     layered = [f"{name}_{layer}" for name in LAYERED for layer in Layers.__struct_fields__]
-    pieces = [write_table([[*groups, *COUNTS, *layered, *MONEY, "currency", "settlement", "allocated"]])]
+    pieces = [write_table([[*groups, *COUNTS, *layered, *MONEY, *map(safe_cell, own), "currency", "settlement",
+                           "allocated"]])]  # fmt: skip
     rows = [*report.rows, *report.unassigned]
     for start in range(0, len(rows), _TURN):
         pieces.append(write_table(_line(report, row, groups, named=named) for row in rows[start : start + _TURN]))
@@ -33,7 +35,9 @@ def _line(report: MergedReport, row: ReportRow, groups: Sequence[str], *, named:
     names = report.names if named else {}
     codes = [(dimension, row.group.get(dimension) or "") for dimension in groups]
     labels = [safe_cell(names.get(dimension, {}).get(code, code)) for dimension, code in codes]
-    return [*labels, *_figures(row), report.currency, row.settlement, str(row.allocated).lower()]
+    values = row.own.values() if isinstance(row.own, dict) else ()
+    own = ("" if value is None else f"{value:.6f}" for value in values)
+    return [*labels, *_figures(row), *own, report.currency, row.settlement, str(row.allocated).lower()]
 
 
 def csv_of(message: Message) -> str | None:

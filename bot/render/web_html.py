@@ -23,7 +23,11 @@ def _block(block: Block) -> str:
         case Notice(level=level, text=text):
             return f'<p class="{level}">{escape(text)}</p>'
         case Fields(fields=fields):
-            return "<dl>" + "".join(f"<dt>{escape(name)}<dd>{escape(value)}" for name, value in fields) + "</dl>"
+            return (
+                '<dl class="facts">'
+                + "".join(f"<dt>{escape(name)}<dd>{escape(value)}" for name, value in fields)
+                + "</dl>"
+            )
         case Table():
             return _table(block)
         case Chart(title=title, series=series):

@@ -84,10 +84,33 @@ async def fields(
     ]  # fmt: skip
     needed = [field for field in form_fields if field.question.required or field.fixed or field.fault or field.file]
     shown = {field.question.name for field in needed} or {field.question.name for field in form_fields[:FIRST]}
-    shown |= {*FIRST_OF.get(command.name, ())}
+    shown |= {*FIRST_OF.get(command.name, ()), *_to_log_in(visit, values)}
     shown |= {field.question.name for field in form_fields if field.question.name in command.positional[:1]}
     ordered = sorted(form_fields, key=lambda field: field.question.name not in shown)
-    return [msgspec.structs.replace(field, first=field.question.name in shown) for field in ordered]
+    chosen = values.get("platform", "").lower()
+    return [
+        msgspec.structs.replace(
+            field, first=field.question.name in shown, question=_of_platform(field.question, chosen)
+        )
+        for field in ordered
+    ]
+
+
+def _of_platform(question: Question, chosen: str) -> Question:
+    """Without the names of the platforms that ask for it, once one is chosen: `netrefer, trackbox: password`."""
+    names, _, description = question.description.partition(": ")
+    if chosen and chosen in names.split(", "):
+        return msgspec.structs.replace(question, description=description)
+    return question
+
+
+def _to_log_in(visit: Visit, values: dict[str, str]) -> set[str]:
+    """What the chosen platform must know to let us in."""
+    ports, chosen = visit.cockpit.runtime.ports, values.get("platform", "").lower()
+    if chosen not in (platforms := ports.platforms()):
+        return set()
+    needed = {field.encode_name for field in msgspec.structs.fields(platforms[chosen]) if field.required}
+    return needed | ({"base_url"} if ports.platform_options(chosen)["needs_base_url"] else set())
 
 
 async def fields_named(

@@ -108,7 +108,8 @@ def report_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
 
         view = read_view(visit.query, visit.context().today)
         first, last = view.days(visit.context().today)
-        report = await visit.ask("report merged", **view.arguments(first, last))
+        own = [f"{column.name} = {column.formula}" for column in view.own]
+        report = await visit.ask("report merged", **view.arguments(first, last), own=own)
         name = f"report-{first}-{last}.csv"
         headers = {"content-disposition": f'attachment; filename="{name}"'}
         content = (await report_file(report, list(view.by))).text

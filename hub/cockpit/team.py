@@ -9,6 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from hub.cockpit.charts import days_chart
 from hub.cockpit.page import Cockpit, Visit
 from storage.imports.plans import TITLES
+from storage.outbound.webhooks import EVENTS
 
 
 def team_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
@@ -47,7 +48,8 @@ def team_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
         after = {"after": visit.query["after"]} if visit.query.get("after") else {}
         calls = await visit.ask("webhook log", limit=50, **after)
         return await visit.html("webhooks.html", section="team", title="Webhooks", hooks=hooks.items,
-                                calls=calls.items, next=calls.next)  # fmt: skip
+                                calls=calls.items, next=calls.next, every=len(EVENTS),
+                                names={hook.code: hook.name for hook in hooks.items})  # fmt: skip
 
     @cockpit.get("/cockpit/imports")
     async def imports(visit: Visit) -> Response[Any]:

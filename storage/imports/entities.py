@@ -123,7 +123,7 @@ class EntityFactory:
         try:
             check_url(url)
         except Refused as error:
-            self._tell("offer", name, f"it is made paused, and needs an address ({error})")
+            self._tell("offer", name, f"it is made paused, and needs an address{f' ({error})' if url else ''}")
             url, paused = "https://example.invalid/", True
         casino = await casinos.ensure(tx, self._row.team_id, name, self._clock())
         account_id = self.ids.get(f"account:{offer.account}") or self.ids[f"account:{NO_NETWORK}"]

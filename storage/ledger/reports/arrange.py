@@ -1,7 +1,7 @@
 """The rows of a report in the order asked for, and as many of them as asked for."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 import msgspec
@@ -85,14 +85,16 @@ def arrange(
     limit: int | None = None,
     after: str | None = None,
     pending_last: bool = False,
+    own: Mapping[str, Measure] = {},
 ) -> MergedReport:
     """The report with its rows sorted (`-` for descending, what is not measured last) and cut; totals stay whole.
 
     `top` keeps the first rows, without `sort` those of the highest commission. `limit` keeps a page of them after the
     cursor `after`; `next` is the cursor that follows. `pending_last`: by profit, rows whose commission is pending come
-    after those that are known, as people read them. Raises Refused at the field.
+    after those that are known, as people read them. `own`: columns by formula that it may be sorted by. Raises Refused
+    at the field.
     """  # fmt: skip
-    rows = _sorted(report.rows, sort or ("-commission" if top else None))
+    rows = _sorted(report.rows, sort or ("-commission" if top else None), own)
     if pending_last and sort and measure_named(sort.removeprefix("-")) == "profit":
         rows = sorted(rows, key=_is_pending)
     rows = rows if top is None else rows[:top]
@@ -108,10 +110,11 @@ def _is_pending(row: ReportRow) -> bool:
     return row.commission is None and row.settlement != "settled"
 
 
-def _sorted(rows: list[ReportRow], sort: str | None) -> list[ReportRow]:
+def _sorted(rows: list[ReportRow], sort: str | None, own: Mapping[str, Measure]) -> list[ReportRow]:
     if not sort:
         return rows
-    read, down = measure(sort.removeprefix("-")), sort.startswith("-")
+    name, down = sort.removeprefix("-"), sort.startswith("-")
+    read = own.get(name) or measure(name)
     valued = [row for row in rows if read(row) is not None]
     valued.sort(key=lambda row: read(row) or 0, reverse=down)
     return [*valued, *(row for row in rows if read(row) is None)]

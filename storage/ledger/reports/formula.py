@@ -2,12 +2,14 @@
 
 import ast
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
+
+import msgspec
 
 from storage.ledger.errors import Refused
 from storage.ledger.reports.arrange import Measure, measure
-from storage.ledger.reports.report_rows import ReportRow
+from storage.ledger.reports.report_rows import MergedReport, ReportRow
 
 LONGEST = 200  # characters
 #: Measures in micro-units of the report currency; a formula sees them in whole units.
@@ -41,6 +43,20 @@ def read_formula(text: str, *, field: str = "own") -> Measure:
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         raise Refused(f"{field}: {text!r} is no formula: write e.g. profit / commission * 100", field=field) from None
     return _node(tree.body, field)
+
+
+def with_own(report: MergedReport, columns: Mapping[str, Measure]) -> MergedReport:
+    """The report with the columns' values in its rows, what no offer claims and the totals, as `own`."""
+
+    def filled(row: ReportRow) -> ReportRow:
+        values = {name: read(row) for name, read in columns.items()}
+        own = {name: None if value is None else value.numerator / value.denominator for name, value in values.items()}
+        return msgspec.structs.replace(row, own=own)
+
+    return msgspec.structs.replace(
+        report, rows=[filled(row) for row in report.rows], unassigned=[filled(row) for row in report.unassigned],
+        totals=filled(report.totals),
+    )  # fmt: skip
 
 
 def _node(node: ast.expr, field: str) -> Measure:

@@ -53,6 +53,7 @@ class ReportRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     tag_name: str | UnsetType = UNSET
     unconverted: dict[str, int] | UnsetType = UNSET
     unconverted_figures: dict[str, dict[str, int]] | UnsetType = UNSET
+    own: dict[str, float | None] | UnsetType = UNSET  # columns by formula, amounts in whole units
 
 
 class ComparedRange(msgspec.Struct, frozen=True, kw_only=True):

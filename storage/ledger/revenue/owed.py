@@ -69,8 +69,6 @@ def _close(
     if rule in {"account", "brand"}:
         on = {unit: balance for unit, balance in balances.items() if balance < 0}
         return sum(balance for balance in balances.values() if balance > 0), on, 0
-    on = {
-        unit: balance for unit, balance in balances.items() if rule == "player" and unit and balance < -abs(threshold)
-    }
+    on = {unit: balance for unit, balance in balances.items() if rule == "player" and unit and balance < -threshold}
     rest = sum(balance for unit, balance in balances.items() if unit not in on)
     return max(rest, 0), on, min(rest, 0)

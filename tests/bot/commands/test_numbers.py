@@ -100,11 +100,11 @@ async def ready(say: Asker) -> None:
 
 
 def _expected(door: Door, text: str) -> tuple[int, str] | None:
-    """What a door makes of a text; None where it refuses it: a cost is not below 0, a threshold is in EUR."""
+    """What a door makes of a text; None where it refuses it: costs and thresholds are not below 0, the latter EUR."""
     value, currency = RIGHT[text]
     micros = int(Decimal(value) * 1_000_000)
     if door is threshold_of_a_rule:
-        return (abs(micros), "EUR") if currency in {"", "EUR"} else None
+        return (micros, "EUR") if currency in {"", "EUR"} and micros >= 0 else None
     if door is cost_of_a_campaign and micros < 0:
         return None
     return micros, currency or "EUR"

@@ -98,6 +98,32 @@ async def test_a_report_comes_as_a_file_for_a_spreadsheet(opened: Opened) -> Non
         assert (second["account"], second["tag"], second["commission"]) == ("main", "'=cmd", "1.500000")
 
 
+async def test_a_report_has_columns_by_formula_and_is_sorted_by_one(opened: Opened) -> None:
+    async with asking(opened) as say:
+        ids = await yesterday_tracked(say)
+        await reported(say, ids, days_ago(say, 1), at=say.now, first_deposits=19, commission_cpa=760_000_000)
+        await clicked(say, await tracked(say, campaign="autumn", tag="autumn"), days_ago(say, 1), 77)
+        line = 'stats yesterday own="Margin = profit / commission * 100, Per FTD=commission/first_deposits"'
+        report = await say(f"{line} sort=Margin")
+        assert [row["group"]["campaign"] for row in report["rows"]] == ["spring", "autumn"]
+        assert report["rows"][0]["own"] == {"Margin": pytest.approx(4600 / 76), "Per FTD": 40.0}
+        assert report["rows"][1]["own"] == {"Margin": None, "Per FTD": None}
+        assert report["totals"]["own"]["Per FTD"] == 40.0
+        for shown in ("Margin", "Per FTD", "60.53", "40.00", "lowest margin first"):
+            assert shown in say.shown
+        await say(f"{line} by campaign csv=true")
+        lines = say.shown[say.shown.index("campaign,clicks") :].splitlines()
+        header = lines[0].split(",")
+        margins = {line.split(",")[0]: line.split(",")[header.index("Margin")] for line in lines[1:3]}
+        assert margins == {"spring": "60.526316", "autumn": ""}
+        saved = await say(f"view save name=Margins query='{line}'")
+        assert "own=Margin%3Dprofit" in saved["query"]
+        for wrong in ("Margin=comission", "profit / commission", "A=1,B=1,C=1,D=1,E=1,F=1"):
+            with pytest.raises(Refused) as refused:
+                await say(f'stats own="{wrong}"')
+            assert refused.value.field == "own"
+
+
 async def test_a_long_report_says_what_it_left_out(opened: Opened) -> None:
     async with asking(opened) as say:
         ids = await tracked(say)

@@ -115,6 +115,9 @@ async def test_a_damaged_file_is_refused_with_its_line(opened: Opened, table: st
         with pytest.raises(Refused, match=reason) as refusal:
             await sent(deployment, "import csv", table)
         assert refusal.value.field == "file"
+        with pytest.raises(Refused, match=reason) as refusal:
+            await deployment.say("import csv", csv=table)
+        assert (refusal.value.field, str(refusal.value)[:5]) == ("csv", "csv: ")
         assert await count(deployment, campaigns) == 0
 
 
