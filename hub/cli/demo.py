@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -35,7 +36,16 @@ class DemoFailed(CasinoFluxError):
 
 
 async def run(*, stay: bool) -> int:
-    """Show everything; stay up afterwards if asked. 1 if any step failed."""
+    """Show everything; stay up afterwards if asked. 1 if any step failed. SIGTERM ends it as Ctrl-C does."""
+    if (running := asyncio.current_task()) is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+    try:
+        return await _show(stay=stay)
+    except asyncio.CancelledError:
+        return 0
+
+
+async def _show(*, stay: bool) -> int:
     with tempfile.TemporaryDirectory(prefix="casinoflux-demo-") as folder:
         async with AsyncExitStack() as stack:
             try:

@@ -1,7 +1,6 @@
 """The wheel: built from this checkout, installed elsewhere, it runs the demo without the checkout."""
 
 import re
-import signal
 import subprocess
 import sys
 import sysconfig
@@ -47,11 +46,7 @@ def test_the_demo_runs_from_an_installed_wheel_and_its_link_leads_to_a_month_of_
     # Dependencies come from the tests' own environment: a .pth line makes them reachable, but not the checkout.
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
     assert Path(_output(python, "import hub; print(hub.__file__)", tmp_path)).is_relative_to(home)
-    demo = subprocess.Popen(
-        [str(home / "bin" / "casinoflux"), "demo"], cwd=tmp_path, stdout=subprocess.PIPE, text=True,
-        # A shell that runs the tests in the background has them, and what they start, ignore Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    demo = subprocess.Popen([str(home / "bin" / "casinoflux"), "demo"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert demo.stdout is not None
     shown: list[str] = []
     try:
@@ -74,8 +69,11 @@ def test_the_demo_runs_from_an_installed_wheel_and_its_link_leads_to_a_month_of_
         assert "FTDs" in vanished, "a first deposit was withdrawn"
         assert "No settled figure has changed" not in revenue.text
     finally:
-        demo.send_signal(signal.SIGINT)
-        demo.wait(60)
+        demo.terminate()
+        code = demo.wait(60)
+    assert code == 0
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(link[0])  # its hub went with it
 
 
 def _output(python: Path, code: str, folder: Path) -> str:
