@@ -130,13 +130,15 @@ def _parts(text: str) -> list[str]:
 
 def read_own(parts: Iterable[str]) -> tuple[OwnColumn, ...]:
     """`Margin=profit / commission`, `Net=commission - spend`. Raises Refused at `own`."""
-    columns = []
+    columns: list[OwnColumn] = []
     for part in parts:
         name, equals, formula = (piece.strip() for piece in part.partition("="))
         if not equals or not name or len(name) > 40:
             raise Refused("own: write a name of at most 40 characters and a formula: Margin = profit / commission",
                           field="own")  # fmt: skip
         read_formula(formula)
+        if name.lower() in {column.name.lower() for column in columns}:
+            raise Refused(f"own: two columns are called {name}: give one another name", field="own")
         columns.append(OwnColumn(name, formula))
     if len(columns) > MOST_OWN:
         raise Refused(f"own: at most {MOST_OWN} columns", field="own")

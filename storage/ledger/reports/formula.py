@@ -28,11 +28,12 @@ AMOUNTS = {
 _OPERATORS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
 }  # fmt: skip
-_LARGEST = Fraction(10**30)
+_LARGEST = 10**30  # of a number in a formula, and of what comes of it
 
 
 def read_formula(text: str, *, field: str = "own") -> Measure:
-    """What a formula gives for a row: a number in whole units; None where a part of it is not known, or divides by 0.
+    """What a formula gives for a row: a number in whole units; None where a part of it is not known,
+    divides by 0 or passes 10^30.
 
     Numbers, measures, `+ - * /` and brackets. Raises Refused at `field`, naming the part that cannot be read.
     """
@@ -60,8 +61,12 @@ def with_own(report: MergedReport, columns: Mapping[str, Measure]) -> MergedRepo
 
 
 def _node(node: ast.expr, field: str) -> Measure:
-    if isinstance(node, ast.Constant) and type(node.value) in {int, float}:
-        return _constant(Fraction(str(node.value)), field)
+    if (
+        isinstance(node, ast.Constant)
+        and isinstance(number := node.value, int | float)
+        and not isinstance(number, bool)
+    ):
+        return _constant(number, field)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         inner = _node(node.operand, field)
         return lambda row: None if (value := inner(row)) is None else -value
@@ -75,9 +80,10 @@ def _node(node: ast.expr, field: str) -> Measure:
     )
 
 
-def _constant(number: Fraction, field: str) -> Measure:
-    if abs(number) > _LARGEST:
+def _constant(written: int | float, field: str) -> Measure:
+    if abs(written) > _LARGEST:  # `1e400` is read as infinity
         raise Refused(f"{field}: the number is too large", field=field)
+    number = Fraction(str(written))
     return lambda _row: number
 
 
@@ -96,6 +102,7 @@ def _calculation(calculate: Callable[[Fraction, Fraction], Fraction], left: Meas
         first, second = left(row), right(row)
         if first is None or second is None or (calculate is operator.truediv and not second):
             return None
-        return calculate(Fraction(first), Fraction(second))
+        value = calculate(Fraction(first), Fraction(second))
+        return value if abs(value) <= _LARGEST else None
 
     return read

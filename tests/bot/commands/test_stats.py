@@ -57,6 +57,7 @@ async def test_a_range_filter_or_dimension_at_fault_is_named(opened: Opened) -> 
             ("stats someday", "range", Refused), ("stats 7d by moon", "by", Refused),
             ("stats 7d campaign=nope", "campaign", Missing), ("stats clock=sun", "clock", Refused),
             ("stats as_of=later", "as_of", Refused), ("stats 2026-11-09..2026-11-01", "range", Refused),
+            ('stats own="M = profit, m = spend"', "own", Refused), ('stats own="M = 1e400"', "own", Refused),
         ):  # fmt: skip
             with pytest.raises(error) as caught:
                 await say(words)
