@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import http.client
 import json
 import os
 import socket
@@ -18,8 +19,6 @@ from datetime import UTC, datetime
 from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import httpx
 
 import bot.commands  # noqa: F401  registers every command
 from bench.stage import Figures, Line, folder, load, middle, set_up, table, warm_server
@@ -118,20 +117,39 @@ def requests() -> list[Request]:
     ]  # fmt: skip
 
 
+class Prepared(NamedTuple):
+    """A request as it is sent."""
+
+    method: str
+    path: str
+    body: bytes | None
+    headers: Mapping[str, str]
+
+
+def _prepared(request: Request) -> Prepared:
+    method, path, body, headers = request
+    content = body.encode() if isinstance(body, str) else None if body is None else json.dumps(body).encode()
+    return Prepared(method, path, content, {"authorization": f"Bearer {TOKEN}", **headers})
+
+
 def hostile(port: str, seconds: str) -> None:
-    """For some seconds one request after another of those that stopped a hub once."""
+    """For some seconds one request after another of those that stopped a hub once.
+
+    The attacker shares its processor with the load: its requests are written beforehand, and http.client sends them.
+    """
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    prepared = [_prepared(request) for request in requests()]
     ends = time.monotonic() + float(seconds)
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
-        for method, path, body, headers in cycle(requests()):
-            if time.monotonic() > ends:
-                return
-            header = {"authorization": f"Bearer {TOKEN}", **headers}
-            content = body.encode() if isinstance(body, str) else None if body is None else json.dumps(body).encode()
-            answer = client.request(method, path, headers=header, content=content)
-            if answer.status_code >= 500 and answer.status_code != 503:
-                raise SystemExit(f"{method} {path[:80]}: {answer.status_code}")
-            time.sleep(0.02)
+    attacker = http.client.HTTPConnection("127.0.0.1", int(port), timeout=20)
+    for method, path, body, headers in cycle(prepared):
+        if time.monotonic() > ends:
+            return
+        attacker.request(method, path, body, dict(headers))
+        answer = attacker.getresponse()
+        answer.read()
+        if answer.status >= 500 and answer.status != 503:
+            raise SystemExit(f"{method} {path[:80]}: {answer.status}")
+        time.sleep(0.02)
 
 
 def gate_ms_on_postgresql() -> float:
