@@ -166,9 +166,9 @@ def gate_ms_on_postgresql() -> float:
             server.cleanup()
 
 
-def lines(*, n: int = 3, seconds: float = 3.0) -> list[Line]:
+def lines(*, n: int = 5, seconds: float = 3.0) -> list[Line]:
     """The gate by itself, then interleaved rounds of clicks on one SQLite server: alone, beside hostile requests, and
-    beside idle connections. Takes about a minute."""
+    beside idle connections. Takes about two minutes."""
     os.environ |= {"CASINOFLUX_SLACK_SIGNING_SECRET": "s" * 32, **dict.fromkeys(UNLIMITED, "0")}
     with folder() as place:
         url = f"sqlite+aiosqlite:///{place / 'bench.db'}"

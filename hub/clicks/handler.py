@@ -60,6 +60,7 @@ class Clicks:
         self._hosts = Hosts(settings.public_url)
         self._loops: list[asyncio.Task[None]] = []
         self._seen_change = -1
+        self._turn = asyncio.Lock()
         self._refreshed_at: datetime | None = None
         self._subjects: set[str] = set()
         self._failures = 0
@@ -138,7 +139,7 @@ class Clicks:
 
     async def refresh(self) -> None:
         """Take the configuration in as it is now; happens by itself within a third of a second of any change."""
-        async with self._runtime.configuration.read() as tx:
+        async with self._turn, self._runtime.configuration.read() as tx:
             version = await config_version.current(tx)
             if version != self._seen_change:
                 self.state.plans = await plans.load(tx, self._runtime.settings.public_url, self.state.plans)

@@ -23,6 +23,7 @@ from hub.cockpit.assets import Assets
 from hub.cockpit.session import CSRF_FIELD, Session, Sessions
 from hub.runtime.runtime import Runtime
 from storage.clicks.queries import ensure_codec
+from storage.db.turns import HOLD, in_turns
 from storage.ledger.clicks.click_id import Codec
 from storage.ledger.errors import CasinoFluxError, Forbidden, Missing, Refused
 
@@ -37,7 +38,6 @@ HEADERS = {
         "connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
 }  # fmt: skip
-HOLD = 0.002  # seconds that writing a page holds the event loop
 _LATE = 0.001  # seconds: a loop that comes back later than this has clicks to answer
 _REST = 10 * HOLD  # seconds that a page then waits between its pieces
 FOLDER = Path(__file__).parent / "templates"
@@ -201,26 +201,12 @@ async def _let_others_go_first() -> None:
 
 async def _written(pieces: Iterator[str]) -> str:
     """A page out of its pieces; the event loop has its turn as in `each`."""
-    text: list[str] = []
-    pause = time.perf_counter() + HOLD
-    for piece in pieces:
-        text.append(piece)
-        if time.perf_counter() > pause:
-            await _let_others_go_first()
-            pause = time.perf_counter() + HOLD
-    return "".join(text)
+    return "".join([piece async for piece in in_turns(pieces, _let_others_go_first)])
 
 
 async def each(items: Sequence[T], make: Callable[[T], R]) -> list[R]:
     """`make` of each; the event loop has its turn every few milliseconds."""
-    results: list[R] = []
-    pause = time.perf_counter() + HOLD
-    for item in items:
-        results.append(make(item))
-        if time.perf_counter() > pause:
-            await _let_others_go_first()
-            pause = time.perf_counter() + HOLD
-    return results
+    return [make(item) async for item in in_turns(items, _let_others_go_first)]
 
 
 def _toast(value: str) -> Toast | None:

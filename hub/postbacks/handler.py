@@ -69,6 +69,7 @@ class Postbacks:
         self._book = AccountDirectory(by_key={}, by_id={}, capped={})
         self._codec: Codec | None = None
         self._seen = -1
+        self._turn = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
         self._looked: dict[timedelta, datetime] = {}
@@ -109,7 +110,7 @@ class Postbacks:
 
     async def refresh(self) -> None:
         """Read all accounts again if anything was configured since."""
-        async with self._runtime.configuration.read() as tx:
+        async with self._turn, self._runtime.configuration.read() as tx:
             version = await config_version.current(tx)
             if version != self._seen:
                 self._book = await load(tx, platform_words)

@@ -7,6 +7,7 @@ from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.catalogue import site_files, sites, variant_distribution
+from storage.db.turns import in_turns
 from storage.tables import domains, site_variants
 from storage.tables import sites as table
 
@@ -67,8 +68,8 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def load(tx: AsyncConnection) -> Serving:
-    """Every site of every team."""
-    rows = list(await tx.execute(select(table).order_by(table.c.id)))
+    """Every site of every team. Clicks are answered meanwhile."""
+    rows = [row async for row in in_turns(await tx.execute(select(table).order_by(table.c.id)))]
     ids = [row.id for row in rows]
     cards = await sites.cards(tx, ids)
     hosts: dict[int | None, list[str]] = {}
@@ -84,13 +85,13 @@ async def load(tx: AsyncConnection) -> Serving:
     for variant in await tx.execute(running):
         tried.setdefault(variant.site_id, []).append(variant)
     own = await site_files.counts(tx)
-    served = tuple(
+    served = [
         msgspec.structs.replace(
             _served(row, cards[row.id], tried.get(row.id, []), tuple(hosts.get(row.id, ()))), files=row.id in own
         )
-        for row in rows
-    )
-    return Serving(sites=served, hosts=team_by_host, moved=moved)
+        async for row in in_turns(rows)
+    ]
+    return Serving(sites=tuple(served), hosts=team_by_host, moved=moved)
 
 
 def _served(row: Row[Any], of_site: list[Row[Any]], tried: list[Row[Any]], hosts: tuple[str, ...]) -> Served:

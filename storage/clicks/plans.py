@@ -14,6 +14,7 @@ from storage.catalogue import distribution, placements
 from storage.catalogue.placements import NO_PLACEMENTS, Placements
 from storage.clicks.caps import period_of
 from storage.clicks.write_jobs import Budget, Cap, Click
+from storage.db.turns import in_turns
 from storage.ledger.addresses import origin_of
 from storage.ledger.clicks.compiled_conditions import RuleIndex, asked, compiled
 from storage.ledger.clicks.macros import SUBS, Template
@@ -187,9 +188,19 @@ class CampaignPlan(msgspec.Struct, frozen=True, kw_only=True):
     segmented_by_device: bool = False
 
 
+class StoredRotation(msgspec.Struct, frozen=True):
+    """A campaign's rules and weights as they are stored, and what was compiled of them."""
+
+    rules: list[Any]
+    shares: tuple[Share, ...]
+    rotation: Rotation
+    index: RuleIndex[UndecidedClick] | None
+    quick_rules: tuple[FastPlan, ...]
+
+
 class Plans(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the hot path knows. Offers by id, and by (team, code); sites and campaigns by code; `hosts` are the
-    teams of domains by their names."""
+    teams of domains by their names; `rotations` are by the campaign's id."""
 
     campaigns: dict[str, CampaignPlan] = {}
     campaign_codes: dict[int, str] = {}
@@ -201,6 +212,7 @@ class Plans(msgspec.Struct, frozen=True, kw_only=True):
     hosts: dict[str, int] = {}
     aliases: dict[tuple[int, str], str] = {}  # codes of campaigns by team and word of an old link
     placements: Placements = NO_PLACEMENTS
+    rotations: dict[int, StoredRotation] = {}
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -218,37 +230,45 @@ async def load(
     tx: AsyncConnection, public_url: str, before: Plans | None = None, *, only: int | None = None,
     draft: Draft = STORED,
 ) -> Plans:  # fmt: skip
-    """All teams' plans, as the database has them now; `before` spares reading long lists that have not changed.
+    """All teams' plans, as the database has them now; `before` spares reading lists and compiling rules that have not
+    changed. Clicks are answered meanwhile.
 
     With `only`, of campaigns that one, as it would be with `draft`.
     """
     listed = await placements.load(tx, before.placements if before else NO_PLACEMENTS)
-    offer_rows = list(await tx.execute(_OFFERS))
-    offer_plans = {row.id: _offer(row) for row in offer_rows}
+    offer_rows = [row async for row in in_turns(await tx.execute(_OFFERS))]
+    offer_plans = {row.id: _offer(row) async for row in in_turns(offer_rows)}
     alternatives = {row.id: row.alternative_id for row in offer_rows if row.alternative_id}
     site_plans = await _sites(tx, public_url)
     source_plans = {row.id: _source(row) for row in await tx.execute(select(sources))}
     codes = {(plan.team_id, plan.code): plan.id for plan in offer_plans.values()}
     shares = await _shares(tx)
+    same_offers = before is not None and (before.offer_codes, before.alternatives) == (codes, alternatives)
+    kept = before.rotations if before and same_offers else {}
     plans: dict[str, CampaignPlan] = {}
+    rotations: dict[int, StoredRotation] = {}
     query = select(campaigns).order_by(campaigns.c.id)
-    for row in await tx.execute(query if only is None else query.where(campaigns.c.id == only)):
+    async for row in in_turns(await tx.execute(query if only is None else query.where(campaigns.c.id == only))):
         site = site_plans.get(row.site_id)
         # A campaign that names no offers has its site's, for when the site cannot be shown.
         drafted = None if draft.weights is None else tuple(Share(*weighted) for weighted in draft.weights.items())
         own = shares.get(row.id, ()) if drafted is None else drafted
         own = own or tuple(Share(offer_id_) for offer_id_ in (site.offers if site else ()))
         rules = (row.rules or []) if draft.rules is None else draft.rules
-        rotation = _rotation(rules, own, row.team_id, codes=codes, alternatives=alternatives)
+        stored = kept.get(row.id)
+        if stored is None or (stored.rules, stored.shares) != (rules, own):
+            stored = await _rotation(rules, own, row.team_id, codes=codes, alternatives=alternatives)
+        rotations[row.id] = stored
+        rotation = stored.rotation
         shares_now = distribution.shares_in_force(row, own, paused=lambda offer_id: offer_plans[offer_id].paused)
         if shares_now.get(""):
             rotation = msgspec.structs.replace(rotation, distribution=Distribution(
                 shares=shares_now, by=row.distribute_by or "", holdout=distribution.holdout_of(row) / WHOLE
             ))  # fmt: skip
         gate = placement_gate(listed.by_campaign.get(row.id, {}), listed.by_source.get(row.source_id, {}))
-        made = _campaign(row, site, source_plans.get(row.source_id, NO_SOURCE), rotation, gate=gate)
-        made = msgspec.structs.replace(made, **_quick(made, offer_plans))
-        plans.setdefault(row.code, made)
+        plan = _campaign(row, site, source_plans.get(row.source_id, NO_SOURCE), rotation, gate=gate, index=stored.index)
+        plan = msgspec.structs.replace(plan, **_quick(plan, offer_plans, stored.quick_rules))
+        plans.setdefault(row.code, plan)
     return Plans(
         campaigns=plans,
         campaign_codes={plan.id: plan.code for plan in plans.values()},
@@ -260,13 +280,14 @@ async def load(
         hosts={row.name: row.team_id for row in await tx.execute(select(domains.c.name, domains.c.team_id))},
         aliases=await _aliases(tx),
         placements=listed,
+        rotations=rotations,
     )
 
 
 async def _aliases(tx: AsyncConnection) -> dict[tuple[int, str], str]:
     query = select(campaign_aliases.c.team_id, campaign_aliases.c.alias, campaigns.c.code)
     rows = await tx.execute(query.join(campaigns, campaigns.c.id == campaign_aliases.c.campaign_id))
-    return {(row.team_id, row.alias): row.code for row in rows}
+    return {(row.team_id, row.alias): row.code async for row in in_turns(rows)}
 
 
 _OFFERS = select(
@@ -294,7 +315,7 @@ async def _sites(tx: AsyncConnection, public_url: str) -> dict[int, SitePlan]:
     hosts = {row.site_id: row.name for row in await tx.execute(live)}
     members: dict[int, list[int]] = {}
     ordered = select(site_offers).order_by(site_offers.c.site_id, site_offers.c.position)
-    for row in await tx.execute(ordered):
+    async for row in in_turns(await tx.execute(ordered)):
         members.setdefault(row.site_id, []).append(row.offer_id)
     return {
         row.id: SitePlan(
@@ -303,7 +324,7 @@ async def _sites(tx: AsyncConnection, public_url: str) -> dict[int, SitePlan]:
             url=_page_url(row.page or _served_url(public_url, row.code, hosts.get(row.id))),
             origin=origin_of(row.page) if row.page else "",
         )
-        for row in await tx.execute(select(sites).order_by(sites.c.id))
+        async for row in in_turns(await tx.execute(select(sites).order_by(sites.c.id)))
     }  # fmt: skip
 
 
@@ -332,22 +353,30 @@ def _source(row: Any) -> SourcePlan:
 
 async def _shares(tx: AsyncConnection) -> dict[int, tuple[Share, ...]]:
     shares_of: dict[int, list[Share]] = {}
-    for row in await tx.execute(select(campaign_offers).order_by(campaign_offers.c.position)):
-        shares_of.setdefault(row.campaign_id, []).append(Share(row.offer_id, row.weight))
+    c = campaign_offers.c
+    query = select(c.campaign_id, c.offer_id, c.weight).order_by(c.position)
+    async for campaign_id, offer_id, weight in in_turns(await tx.execute(query)):
+        shares_of.setdefault(campaign_id, []).append(Share(offer_id, weight))
     return {campaign_id: tuple(shares) for campaign_id, shares in shares_of.items()}
 
 
-def _rotation(
+async def _rotation(
     stored: list[Any], shares: tuple[Share, ...], team_id: int, *, codes: dict[tuple[int, str], int],
     alternatives: dict[int, int],
-) -> Rotation:  # fmt: skip
-    rules = tuple(_rule(rule, n, lambda code: codes.get((team_id, code))) for n, rule in enumerate(stored))
-    members = {share.offer_id for rule in rules for share in rule.shares} | {share.offer_id for share in shares}
+) -> StoredRotation:  # fmt: skip
+    rules = tuple([
+        _rule(rule, n, lambda code: codes.get((team_id, code))) async for n, rule in in_turns(enumerate(stored))
+    ])  # fmt: skip
+    members = frozenset(share.offer_id for shares_ in (shares, *(rule.shares for rule in rules)) for share in shares_)
     conditions = [rule.condition for rule in rules]
-    return Rotation(
-        rules=rules, shares=shares, alternatives=alternatives, members=frozenset(members),
+    rotation = Rotation(
+        rules=rules, shares=shares, alternatives=alternatives, members=members,
         asks=frozenset().union(*map(asked, conditions)),
     )  # fmt: skip
+    index = RuleIndex(conditions, CLICK_READERS) if rules else None
+    weighted = (rule.shares for rule in rules if any(share.weight for share in rule.shares))
+    quick_rules = tuple([_fast(((shares_, 1.0),), members) async for shares_ in in_turns(weighted)])
+    return StoredRotation(stored, shares, rotation, index, quick_rules)
 
 
 def _rule(rule: dict[str, Any], number: int, offer_id: Callable[[str], int | None]) -> CompiledRule:
@@ -359,18 +388,15 @@ def _rule(rule: dict[str, Any], number: int, offer_id: Callable[[str], int | Non
     return CompiledRule(compiled(condition, number), shares, spoken(rule), condition)
 
 
-def _quick(plan: CampaignPlan, offers: dict[int, OfferPlan]) -> dict[str, Any]:
+def _quick(plan: CampaignPlan, offers: dict[int, OfferPlan], quick_rules: tuple[FastPlan, ...]) -> dict[str, Any]:
     """The fields of a plan that answer where nothing but weights has a say; empty where something has."""
     rotation = plan.rotation
     special = any(offers[offer_id].paused or offers[offer_id].cap for offer_id in rotation.members)
-    targets = (rotation.shares, *(rule.shares for rule in rotation.rules))
-    if not all(any(share.weight for share in shares) for shares in targets):
+    if len(quick_rules) < len(rotation.rules) or not any(share.weight for share in rotation.shares):
         return {}
     if special or plan.paused or plan.to_site or (plan.recognition and plan.recognition.unseen):
         return {}
-    return _quick_default(rotation) | {
-        "quick_rules": tuple(_fast(((rule.shares, 1.0),), rotation.members) for rule in rotation.rules)
-    }
+    return _quick_default(rotation) | {"quick_rules": quick_rules}
 
 
 def _quick_default(rotation: Rotation) -> dict[str, Any]:
@@ -403,8 +429,9 @@ def _fast(
 
 
 def _campaign(
-    row: Any, site: SitePlan | None, source: SourcePlan, rotation: Rotation, *, gate: PlacementGate | None
-) -> CampaignPlan:
+    row: Any, site: SitePlan | None, source: SourcePlan, rotation: Rotation, *, gate: PlacementGate | None,
+    index: RuleIndex[UndecidedClick] | None,
+) -> CampaignPlan:  # fmt: skip
     return CampaignPlan(
         id=row.id, code=row.code, team_id=row.team_id, site=site, source=source, rotation=rotation,
         fallback=Template(row.fallback_url) if row.fallback_url else None,
@@ -413,7 +440,7 @@ def _campaign(
         currency=row.currency, binding=row.binding and not row.smart_rotation,
         to_site=site is not None and not row.direct,
         paused=row.status != "active", gate=gate,
-        index=RuleIndex((rule.condition for rule in rotation.rules), CLICK_READERS) if rotation.rules else None,
+        index=index,
         country_prices={
             country: price_of_click(row.cost_model, price) or 0
             for country, price in (row.country_costs or {}).items()
