@@ -21,6 +21,7 @@ from hub.runtime.runtime import Runtime
 from hub.runtime.tracing import tracer
 from storage.clicks.queries import codec, ensure_codec
 from storage.db import config_version, tasks
+from storage.db.bulk_sql import RowBatch
 from storage.db.engine import T, Work
 from storage.db.spool_file import MOMENT, left_folders, spool_folder
 from storage.db.unavailable import is_unavailable
@@ -330,7 +331,7 @@ async def _only_kept(tx: AsyncConnection, postback: PostbackRequest) -> Received
     entry = Entry(postback_request=postback)
     entry.decide(Outcome.REJECTED, answers.FAILED)
     entry.reason = answers.FAILED
-    await store(tx, [entry])
+    await store(tx, [entry], RowBatch(tx, None))
     return Received(id=entry.id or 0, outcome=Outcome.REJECTED, reason=answers.FAILED, conversion_id=None)
 
 

@@ -4,9 +4,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import (
-    Column,
     Dialect,
-    LargeBinary,
     Table,
     Text,
     bindparam,
@@ -16,11 +14,10 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from storage.clicks.write_jobs import NOT_SHORT
-from storage.db.bulk_sql import Compiled
+from storage.db.bulk_sql import Compiled, json_insert
 from storage.tables import (
     SUBS,
     budget_counts,
@@ -191,24 +188,8 @@ class Statements:
         self.outgoing = make(upsert(outgoing).on_conflict_do_nothing().returning(outgoing.c.id), _columns(outgoing))
 
 
-def _json_rows(number: int, table: Table, row: type[msgspec.Struct]) -> str:
-    """The rows of a parameter, a JSON array of objects; bytes are base64 in it."""
-    columns = (table.c[name] for name in row.__struct_fields__)
-    return f"json_to_recordset(${number}::json) AS new({', '.join(f'{one.name} {_json_type(one)}' for one in columns)})"
-
-
-def _json_type(column: Column[Any]) -> str:
-    name = column.type.compile(postgresql.dialect())  # type: ignore[no-untyped-call]
-    return "TEXT" if name == "BYTEA" else str(name)
-
-
 def _inserted(number: int, table: Table, row: type[msgspec.Struct]) -> str:
-    names = row.__struct_fields__
-    values = (f"decode({name}, 'base64')" if isinstance(table.c[name].type, LargeBinary) else name for name in names)
-    return (
-        f"INSERT INTO {table.name} ({', '.join(names)}) SELECT {', '.join(values)} "  # noqa: S608 - names of ours
-        f"FROM {_json_rows(number, table, row)}"
-    )
+    return json_insert(number, table, row.__struct_fields__)
 
 
 def _added(number: int, table: Table, row: type[msgspec.Struct], counts: tuple[str, ...]) -> str:

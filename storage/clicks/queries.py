@@ -1,7 +1,7 @@
 """Clicks as the rest of the project sees them: the id codec, what a click id says of its revenue, one click in full."""
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -55,16 +55,19 @@ async def link(tx: AsyncConnection, click_id: int) -> ClickLink | None:
     return (await links(tx, [click_id])).get(click_id)
 
 
-async def links(tx: AsyncConnection, ids: Iterable[int]) -> dict[int, ClickLink]:
+async def links(
+    tx: AsyncConnection, ids: Iterable[int], kept: Mapping[int, ClickLink] | None = None
+) -> dict[int, ClickLink]:
     """Links of those click ids that exist, of any team, also of clicks whose detail has expired.
 
-    Whoever asks for a team leaves out those of another (`ClickLink.team_id`).
+    Whoever asks for a team leaves out those of another (`ClickLink.team_id`). `kept`: those of the ids whose detail has
+    not expired, if that is known already.
     """
     distinct = list(dict.fromkeys(ids))
-    links: dict[int, ClickLink] = {}
+    links: dict[int, ClickLink] = {n: kept[n] for n in distinct if n in kept} if kept is not None else {}
     for start in range(0, len(distinct), _CHUNK):
         chunk = distinct[start : start + _CHUNK]
-        for row in await _KEPT.rows(tx, chunk):
+        for row in await _KEPT.rows(tx, chunk) if kept is None else ():
             links[row[0]] = _link(row, tuple(row[9:]))
         expired = [click_id for click_id in chunk if click_id not in links]
         for row in await _EXPIRED.rows(tx, expired):
@@ -79,7 +82,18 @@ _KEPT = Lookup(
     ).join_from(clicks, user_agents, clicks.c.user_agent_id == user_agents.c.id, isouter=True),
     clicks.c.id,
 )  # fmt: skip
+LINKS_AS_JSON = f"""
+SELECT json_agg(json_build_array({", ".join(f"c.{name}" for name in _LINK)}, a.device,
+  {", ".join(f"c.{name}" for name in SUBS)}))::text
+FROM clicks c LEFT JOIN user_agents a ON a.id = c.user_agent_id WHERE c.id = ANY($1::bigint[])
+"""  # noqa: S608 - names of ours
+"""On PostgreSQL, for `links_of_json`: the clicks of parameter 1 whose detail has not expired."""
 _EXPIRED = Lookup(select(*(click_links.c[name] for name in (*_LINK, "device"))), click_links.c.id)
+
+
+def links_of_json(rows: Iterable[Sequence[Any]]) -> dict[int, ClickLink]:
+    """Links of rows as LINKS_AS_JSON has them."""
+    return {row[0]: _link(row, tuple(row[9:])) for row in rows}
 
 
 def _link(row: Sequence[Any], subs: tuple[str | None, ...]) -> ClickLink:

@@ -4,7 +4,7 @@ Columns get what lies on disk: instants and days as numbers, JSON as text.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Dialect,
+    LargeBinary,
     MetaData,
     Select,
     Table,
@@ -26,7 +27,7 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.base import Executable
 
@@ -92,10 +93,21 @@ class BulkTable:
 
         SQLAlchemy fetches the ids, so that its transaction has begun on the connection that copies.
         """
-        fetched = await tx.execute(_IDS, {"table": self.table.name, "n": len(rows)})
-        ids = sorted(int(number) for number in fetched.scalars())
+        ids = await self.new_ids(tx, len(rows))
         await self._copy(tx, [(number, *self._typed(row)) for number, row in zip(ids, rows, strict=True)], "id")
         return ids
+
+    async def new_ids(self, tx: AsyncConnection, n: int) -> list[int]:
+        """So many ids of PostgreSQL's sequence, in order."""
+        fetched = await tx.execute(_IDS, {"table": self.table.name, "n": n})
+        return sorted(int(number) for number in fetched.scalars())
+
+    def as_json(self, ids: Sequence[int], rows: Sequence[tuple[Any, ...]]) -> str:
+        """Rows as a parameter of `json_insert`, under ids of their own if any are given."""
+        records = [dict(zip(self.names, self._nulled(row), strict=True)) for row in rows]
+        for number, record in zip(ids, records, strict=False):
+            record["id"] = number
+        return as_json(records)
 
     async def append(
         self, tx: AsyncConnection, rows: Sequence[tuple[Any, ...]], constants: Mapping[str, int] = _NO_CONSTANTS
@@ -149,6 +161,77 @@ class BulkTable:
         """The statement that gives the columns of row `number` these values."""
         values = dict(zip(self.names, self._nulled(row), strict=True))
         return update(self.table).where(self.table.c.id == number).values(**values)
+
+
+class RowBatch:
+    """New rows of one transaction: inserted at once, on PostgreSQL by one statement for all tables in `store`."""
+
+    def __init__(self, tx: AsyncConnection, ids: Mapping[str, list[int]] | None) -> None:
+        """`ids`: new ones of PostgreSQL's sequences, by table, in order; None inserts at once everywhere."""
+        self._tx = tx
+        self._ids = ids
+        self._ones: dict[BulkTable, tuple[list[int], list[tuple[Any, ...]]]] = {}
+
+    async def insert(self, table: BulkTable, rows: Sequence[tuple[Any, ...]]) -> list[int]:
+        """Insert rows; their new ids, in order."""
+        if self._ids is None:
+            return await table.insert(self._tx, rows)
+        held = self._ids.get(table.table.name, [])
+        taken = held[: len(rows)]
+        del held[: len(rows)]
+        if len(taken) < len(rows):
+            taken += await table.new_ids(self._tx, len(rows) - len(taken))
+        ids, waiting = self._ones.setdefault(table, ([], []))
+        ids += taken
+        waiting += rows
+        return taken
+
+    async def append(self, table: BulkTable, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert rows whose ids are not needed, after another statement of the same transaction."""
+        if self._ids is None:
+            await table.append(self._tx, rows)
+        else:
+            self._ones.setdefault(table, ([], []))[1].extend(rows)
+
+    async def store(self) -> None:
+        """Have all of them in the tables."""
+        if self._ones:
+            statement = _insert_all(tuple((table, bool(ids)) for table, (ids, _) in self._ones.items()))
+            await driver_fetch(self._tx, statement, *(table.as_json(*of) for table, of in self._ones.items()))
+            self._ones = {}
+
+
+@cache
+def _insert_all(tables: tuple[tuple[BulkTable, bool], ...]) -> str:
+    """One statement for the rows of several tables, each a parameter; foreign keys are looked at when it ends."""
+    inserts = [
+        f"t{n} AS ({json_insert(n, table.table, ('id', *table.names) if numbered else table.names)})"
+        for n, (table, numbered) in enumerate(tables, 1)
+    ]
+    return f"WITH {', '.join(inserts)} SELECT 1"
+
+
+def json_insert(number: int, table: Table, names: Sequence[str]) -> str:
+    """PostgreSQL's INSERT of the rows in a parameter, a JSON array of objects; bytes are base64 in it."""
+    columns = [table.c[name] for name in names]
+    values = (f"decode({one.name}, 'base64')" if isinstance(one.type, LargeBinary) else one.name for one in columns)
+    kinds = ", ".join(f"{one.name} {_json_type(one)}" for one in columns)
+    return (
+        f"INSERT INTO {table.name} ({', '.join(names)}) SELECT {', '.join(values)} "  # noqa: S608 - names of ours
+        f"FROM json_to_recordset(${number}::json) AS new({kinds})"
+    )
+
+
+def _json_type(column: Column[Any]) -> str:
+    name = column.type.compile(postgresql.dialect())  # type: ignore[no-untyped-call]
+    return "TEXT" if name == "BYTEA" else str(name)
+
+
+async def driver_fetch(tx: AsyncConnection, text: str, *values: Any) -> Sequence[Sequence[Any]]:
+    """Rows of a statement in PostgreSQL's own words, in a transaction that has executed another one before."""
+    driver: Any = (await tx.get_raw_connection()).driver_connection
+    rows: Sequence[Sequence[Any]] = await driver.fetch(text, *values)
+    return rows
 
 
 async def read_columns(tx: AsyncConnection, query: Select[Any]) -> list[list[Any]]:
@@ -235,7 +318,7 @@ class Lookup:
             return [tuple(row) for row in await tx.execute(self._query.where(*among))]
         text, constants = self._text(tuple(map(len, padded)))
         rows = tx.fetch(text, [*constants, *(value for column in padded for value in column)])
-        return [self._read(row) for row in rows] if self._readers else rows
+        return [self.read(row) for row in rows] if self._readers else rows
 
     def _text(self, sizes: tuple[int, ...]) -> tuple[str, tuple[Any, ...]]:
         compiled = self._texts.get(sizes)
@@ -256,7 +339,8 @@ class Lookup:
         assert compiled.positiontup[len(constants) :] == ours  # noqa: S101 - how SQLAlchemy orders a WHERE
         return str(compiled), tuple(compiled.params[name] for name in constants)
 
-    def _read(self, row: Sequence[Any]) -> Sequence[Any]:
+    def read(self, row: Sequence[Any]) -> Sequence[Any]:
+        """A row's values, of those that lie on disk."""
         values = list(row)
         for n, reader in self._readers:
             values[n] = reader(values[n])

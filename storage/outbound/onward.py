@@ -28,11 +28,14 @@ class ConversionEvent(msgspec.Struct, frozen=True, kw_only=True):
     row: Mapping[str, Any]
 
 
-async def send_on(tx: AsyncConnection, changes: Sequence[Change]) -> None:
-    """Queue what follows from conversions that were made or changed, in their transaction. Nothing is queued twice."""
+async def send_on(tx: AsyncConnection, changes: Sequence[Change], webhooks_listen: bool) -> None:
+    """Queue what follows from conversions that were made or changed, in their transaction. Nothing is queued twice.
+
+    `webhooks_listen`: False if their teams have no active webhooks.
+    """
     await queue(tx, changes)
     due = [(change, event) for change in changes if (event := event_of(change)) is not None]
-    if not due:
+    if not due or not webhooks_listen:
         return
     events = [
         ConversionEvent(number=change.id, team_id=change.account.team_id, event=event, row=change.row or {})

@@ -10,7 +10,7 @@ from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.clicks import caps
-from storage.db.bulk_sql import NO_NUMBER, BulkTable, as_json, nullable
+from storage.db.bulk_sql import NO_NUMBER, BulkTable, RowBatch, as_json, nullable
 from storage.ledger.clicks.click_id import instant_of
 from storage.ledger.facts import ClickLink, Event, Outcome, Status
 from storage.ledger.postbacks.conversion_facts import Derived, Request
@@ -43,11 +43,12 @@ class Change:
 
 
 async def write(
-    tx: AsyncConnection, changes: Sequence[Change], links: Mapping[int, ClickLink], *, book: AccountDirectory,
+    tx: AsyncConnection, changes: Sequence[Change], links: Mapping[int, ClickLink], rows: RowBatch, *,
+    book: AccountDirectory,
     zone: ZoneInfo,
     now: datetime,
 ) -> None:  # fmt: skip
-    """Make and change rows; afterwards every change has its `id`."""
+    """Make and change rows; afterwards every change has its `id`, and new rows are among `rows`."""
     await _claim(tx, changes)
     for change in changes:
         change.row = _row(change, links.get(change.derived.click_id or 0), zone)
@@ -59,10 +60,11 @@ async def write(
         values = {name: change.row[name] for name in _COMPARED} if change.row else {}
         await tx.execute(update(conversions).where(conversions.c.id == change.id).values(**values))
     if created:
-        ids = await _ROWS.insert(tx, [_bulk_row(change.row or {}) for change in created])
+        ids = await rows.insert(_ROWS, [_bulk_row(change.row or {}) for change in created])
         for change, number in zip(created, ids, strict=True):
             change.id = number
-    await touch(tx, _days([*created, *changed]))
+    if marks := _touch_marks(_days([*created, *changed])):
+        await rows.append(_TOUCHED, marks)
     await _count_caps(tx, [*created, *changed], book)
 
 
@@ -226,17 +228,17 @@ async def end(tx: AsyncConnection, number: int, mark: str, *, book: AccountDirec
 
 
 async def write_states(
-    tx: AsyncConnection, changes: Sequence[Change], posted: Mapping[int, int | None], now: datetime
+    changes: Sequence[Change], posted: Mapping[int, int | None], rows: RowBatch, now: datetime
 ) -> None:
     """Every new state of a conversion: its history, and what a report of an earlier moment is made of."""
-    rows = []
+    states = []
     for change in changes:
         if change.row is None or not change.differs:
             continue
         numbers = [n for n in (*change.derived.requests, *change.derived.repeats) if n in posted]
-        rows.append(_state_row(change.row, change.id, now, nullable(posted[max(numbers)] if numbers else None)))
-    if rows:
-        await _STATES.append(tx, rows)
+        states.append(_state_row(change.row, change.id, now, nullable(posted[max(numbers)] if numbers else None)))
+    if states:
+        await rows.append(_STATES, states)
 
 
 async def put_right(tx: AsyncConnection, changes: Sequence[Change], stored: Mapping[int, Request]) -> None:
@@ -268,9 +270,12 @@ def _days_of(team_id: int, day: date, visit_day: date | None) -> set[tuple[int, 
 
 async def touch(tx: AsyncConnection, moved: Iterable[tuple[int, date]]) -> None:
     """Mark report days as moved, for storage.reports.settle."""
-    rows = [(team_id, days(day)) for team_id, day in sorted(moved)]
-    if rows:
-        await _TOUCHED.append(tx, rows)
+    if marks := _touch_marks(moved):
+        await _TOUCHED.append(tx, marks)
+
+
+def _touch_marks(moved: Iterable[tuple[int, date]]) -> list[tuple[int, int]]:
+    return [(team_id, days(day)) for team_id, day in sorted(moved)]
 
 
 async def _count_caps(tx: AsyncConnection, changes: Iterable[Change], book: AccountDirectory) -> None:

@@ -9,20 +9,23 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.db.bulk_sql import RowBatch
 from storage.db.direct_sqlite import SyncConnection
 from storage.ledger.clicks.click_id import Codec
 from storage.ledger.facts import ClickLink, Outcome
-from storage.ledger.postbacks.conversion_facts import Derived, Request
+from storage.ledger.postbacks.conversion_facts import AccountRules, Derived, Request
 from storage.ledger.postbacks.conversion_rules import components
 from storage.ledger.postbacks.judging import Judgement, judge
+from storage.postbacks.batch_lookup import BatchLookup, look_up
 from storage.postbacks.conversion_rows import Change, put_right, write, write_states
-from storage.postbacks.matching import as_request, match, neighbours, outgoing_offers, very_same
+from storage.postbacks.matching import as_request, begin, match, neighbours, outgoing_offers, very_same
 from storage.postbacks.postback_accounts import AccountDirectory, PostbackAccount
 from storage.postbacks.requests import Entry, PostbackRequest, again, store, waiting_for_players
 from storage.tables import accounts
 
-#: Called with conversions that were made or changed, in the transaction that did it.
-Onward = Callable[[AsyncConnection, Sequence[Change]], Awaitable[None]]
+#: Called with conversions that were made or changed, in the transaction that did it; the flag is False if their teams
+#: have no active webhooks.
+Onward = Callable[[AsyncConnection, Sequence[Change], bool], Awaitable[None]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,6 +37,10 @@ class ConversionProcessor:
     zone: ZoneInfo
     now: datetime
     onward: Onward | None = None
+
+    def rules_of(self, arrivals: Sequence[PostbackRequest]) -> dict[int, AccountRules]:
+        """The rules of the accounts of requests."""
+        return {number: self.book.by_id[number].account_rules for number in {of.account.id for of in arrivals}}
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,17 +73,22 @@ async def receive(
     """
     if not arrivals:
         return []
-    await _take_lock(tx, arrivals)
-    sheet, placed = await _placed(tx, arrivals, processor)
-    entries = sheet.entries
-    await write(tx, sheet.changes, sheet.links, book=processor.book, zone=processor.zone, now=processor.now)
+    entries, known = begin(arrivals, processor.codec), None
+    if not isinstance(tx, SyncConnection):
+        await _take_lock(tx, arrivals)
+        if tx.dialect.name == "postgresql":
+            known = await look_up(tx, entries, processor.rules_of(arrivals))
+    sheet, placed = await _placed(tx, entries, processor, known)
+    rows = RowBatch(tx, None if known is None else known.ids)
+    await write(tx, sheet.changes, sheet.links, rows, book=processor.book, zone=processor.zone, now=processor.now)
     _name_conversions(sheet)
-    await store(tx, entries)
-    await write_states(tx, sheet.changes, {n: e.id for n, e in sheet.by_number.items()}, processor.now)
+    await store(tx, entries, rows)
+    await write_states(sheet.changes, {n: e.id for n, e in sheet.by_number.items()}, rows, processor.now)
+    await rows.store()
     await put_right(tx, sheet.changes, sheet.joined)
     changed = [change for change in sheet.changes if change.before is None or change.differs]
     if processor.onward is not None and changed:
-        await processor.onward(tx, changed)
+        await processor.onward(tx, changed, known is None or known.webhooks)
     await _wake_players(tx, placed, processor)
     return [
         Received(id=e.id or 0, outcome=e.outcome or Outcome.REJECTED, reason=e.reason, conversion_id=e.conversion_id)
@@ -88,40 +100,39 @@ async def foresee(
     tx: AsyncConnection, arrivals: Sequence[PostbackRequest], processor: ConversionProcessor
 ) -> tuple[Sequence[Entry], list[Change]]:
     """What `receive` would do with requests, without doing it."""
-    sheet, _ = await _placed(tx, arrivals, processor)
+    sheet, _ = await _placed(tx, begin(arrivals, processor.codec), processor, None)
     return sheet.entries, sheet.changes
 
 
 async def _placed(
-    tx: AsyncConnection, arrivals: Sequence[PostbackRequest], processor: ConversionProcessor
+    tx: AsyncConnection, entries: Sequence[Entry], processor: ConversionProcessor, known: BatchLookup | None
 ) -> tuple[_Sheet, list[Entry]]:
     """Match requests with clicks and derive the conversions they change; also those that are not decided already."""
-    entries = [Entry(postback_request=arrival) for arrival in arrivals]
-    sheet = _Sheet(entries, await match(tx, entries, processor.codec))
+    sheet = _Sheet(entries, await match(tx, entries, None if known is None else known.links))
     undecided = [entry for entry in entries if entry.outcome is None]
     sheet.by_number = {entry.number: entry for entry in entries}
     if undecided:
-        await _place(tx, undecided, sheet, processor)
+        await _place(tx, undecided, sheet, processor, known)
     return sheet, undecided
 
 
 async def _take_lock(tx: AsyncConnection, arrivals: Sequence[PostbackRequest]) -> None:
     """Two processes never place requests of one account at the same time (SQLite has one writer anyway)."""
-    if isinstance(tx, SyncConnection):
-        return
     ids = sorted({arrival.account.id for arrival in arrivals})
     await tx.execute(
         select(accounts.c.id).where(accounts.c.id.in_(ids)).order_by(accounts.c.id).with_for_update(key_share=True)
     )
 
 
-async def _place(tx: AsyncConnection, placed: list[Entry], sheet: _Sheet, processor: ConversionProcessor) -> None:
+async def _place(
+    tx: AsyncConnection, placed: list[Entry], sheet: _Sheet, processor: ConversionProcessor, known: BatchLookup | None
+) -> None:
     placed = await _drop_very_same(tx, placed)
     new: dict[int, list[Request]] = {}
     for entry in placed:
         new.setdefault(entry.postback_request.account.id, []).append(as_request(entry))
     account_rules = {account: processor.book.by_id[account].account_rules for account in new}
-    existing = await neighbours(tx, new, account_rules)
+    existing = await neighbours(tx, new, account_rules, known)
     derived_now: list[tuple[PostbackAccount, Derived, list[Request]]] = []
     for account, requests in new.items():
         for group in components([*existing[account], *requests], account_rules[account]):

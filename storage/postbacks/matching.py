@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,24 +13,25 @@ from storage.db.bulk_sql import Lookup
 from storage.ledger.clicks.click_id import Codec
 from storage.ledger.facts import ClickLink, Event, Outcome, Status
 from storage.ledger.postbacks.conversion_facts import AccountRules, Request
-from storage.ledger.postbacks.conversion_rules import VERY_SAME_WITHIN, links, single
-from storage.postbacks.requests import Entry
+from storage.ledger.postbacks.conversion_rules import VERY_SAME_WITHIN, events_of, links
+from storage.postbacks.requests import Entry, PostbackRequest
 from storage.tables import outgoing, postbacks
 
 #: Numbers of requests not stored yet start here, above every stored id.
 UNSTORED = 1 << 62
 
-_SEEN = select(
+#: What is read of stored requests that others may be tied to.
+SEEN = select(
     postbacks.c.account_id, postbacks.c.id, postbacks.c.received_at, postbacks.c.event, postbacks.c.status,
     postbacks.c.click_id, postbacks.c.player_id, postbacks.c.txn_id, postbacks.c.amount, postbacks.c.currency,
     postbacks.c.occurred_at, postbacks.c.time_given, postbacks.c.digest, postbacks.c.marks,
     postbacks.c.conversion_id, postbacks.c.corrects,
 ).where(postbacks.c.joined)  # fmt: skip
-_OF_TXN = Lookup(_SEEN, postbacks.c.account_id, postbacks.c.txn_id)
-_OF_CONVERSION = Lookup(_SEEN, postbacks.c.conversion_id)
-_OF_PLAYER = Lookup(_SEEN, postbacks.c.account_id, postbacks.c.player_id, postbacks.c.event)
+_OF_TXN = Lookup(SEEN, postbacks.c.account_id, postbacks.c.txn_id)
+_OF_CONVERSION = Lookup(SEEN, postbacks.c.conversion_id)
+_OF_PLAYER = Lookup(SEEN, postbacks.c.account_id, postbacks.c.player_id, postbacks.c.event)
 #: Without statistics SQLite would rather read all of an account than look up its clicks.
-_OF_CLICK = Lookup(_SEEN, postbacks.c.click_id, postbacks.c.event)
+_OF_CLICK = Lookup(SEEN, postbacks.c.click_id, postbacks.c.event)
 
 _DEPOSITS = Lookup(
     select(
@@ -48,12 +49,29 @@ _PLAYERS = Lookup(
 )
 
 
-async def match(tx: AsyncConnection, entries: Sequence[Entry], codec: Codec) -> dict[int, ClickLink]:
-    """Find the click of every entry, or settle its outcome; returns the links of the clicks found."""
+def read_seen(row: Sequence[Any]) -> Sequence[Any]:
+    """A row of SEEN, of its values as they lie on disk."""
+    return _OF_TXN.read(row)
+
+
+def begin(arrivals: Iterable[PostbackRequest], codec: Codec) -> list[Entry]:
+    """Requests to be placed, in their order; settles what needs no look at anything stored."""
+    entries = [Entry(postback_request=arrival) for arrival in arrivals]
     for number, entry in enumerate(entries):
         entry.number = entry.postback_request.id or UNSTORED + number
         _decide_alone(entry, codec)
-    links_of = await queries.links(tx, {e.click_id for e in entries if e.outcome is None and e.click_id is not None})
+    return entries
+
+
+async def match(
+    tx: AsyncConnection, entries: Sequence[Entry], kept: Mapping[int, ClickLink] | None
+) -> dict[int, ClickLink]:
+    """Find the click of every entry, or settle its outcome; returns the links of the clicks found.
+
+    `kept`: links of the clicks that the entries name, but for expired ones, if these have been looked up.
+    """
+    ids = {e.click_id for e in entries if e.outcome is None and e.click_id is not None}
+    links_of = await queries.links(tx, ids, kept)
     links_of |= await _imported(tx, entries, links_of)
     unclear = [e for e in entries if e.outcome is None and e.click_id is None]
     for entry in entries:
@@ -168,9 +186,17 @@ def _stored(row: Sequence[Any]) -> Request:
     )  # fmt: skip
 
 
+class SeenRequests(Protocol):
+    """Stored requests that have been looked up: all that have any of these ties."""
+
+    seen: Sequence[Sequence[Any]]
+    searched: frozenset[tuple[int, str, object]]
+
+
 async def neighbours(
-    tx: AsyncConnection, new: Mapping[int, Sequence[Request]], account_rules: Mapping[int, AccountRules]
-) -> dict[int, list[Request]]:
+    tx: AsyncConnection, new: Mapping[int, Sequence[Request]], account_rules: Mapping[int, AccountRules],
+    known: SeenRequests | None = None,
+) -> dict[int, list[Request]]:  # fmt: skip
     """All stored requests (by account) that share a transaction, or what a player does once, with the new ones."""
     request_ids = {r.id for requests in new.values() for r in requests}
     requests: dict[int, dict[int, Request]] = {account: {} for account in new}
@@ -180,7 +206,7 @@ async def neighbours(
     }
     while frontier:
         searched |= frontier
-        fresh = await _tied(tx, frontier, account_rules)
+        fresh = known.seen if known and frontier <= known.searched else await _tied(tx, frontier, account_rules)
         frontier = set()
         for account, request in ((row[0], _stored(row)) for row in fresh):
             if account not in requests or request.id in requests[account] or request.id in request_ids:
@@ -205,17 +231,13 @@ async def _tied(
         family, _, of = kind.rpartition(" of ")
         values[of].add(value)
         if family:
-            events[of] |= _events(family, account_rules[account])
+            events[of] |= events_of(family, account_rules[account])
     return [
         *await _OF_TXN.rows(tx, accounts, values["txn"]),
         *await _OF_CONVERSION.rows(tx, values["conversion"]),
         *await _OF_CLICK.rows(tx, values["click"], events["click"]),
         *await _OF_PLAYER.rows(tx, accounts, values["player"], events["player"]),
     ]
-
-
-def _events(family: str, account_rules: AccountRules) -> set[Event]:
-    return {event for event in Event if single(event, account_rules) == family}
 
 
 async def very_same(tx: AsyncConnection, entries: Sequence[Entry]) -> dict[int, int]:

@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Row, Select, Table, and_, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.db.bulk_sql import BulkTable, as_json, nullable
+from storage.db.bulk_sql import BulkTable, RowBatch, as_json, nullable
 from storage.db.engine import Database
 from storage.ledger.facts import Event, Outcome, Status
 from storage.ledger.postbacks.decoding import Decoded, decode
@@ -90,12 +90,12 @@ class Entry:
         self.reason = "; ".join((reason, *notes) if reason else notes)[:_REASON] or None
 
 
-async def store(tx: AsyncConnection, entries: Sequence[Entry]) -> None:
+async def store(tx: AsyncConnection, entries: Sequence[Entry], rows: RowBatch) -> None:
     """Store new requests with their outcome, and the new outcome of those stored before."""
     new = [entry for entry in entries if entry.postback_request.id is None]
     if new:
-        ids = await _ROWS.insert(
-            tx, [(*_request_values(entry.postback_request), *_outcome_values(entry)) for entry in new]
+        ids = await rows.insert(
+            _ROWS, [(*_request_values(entry.postback_request), *_outcome_values(entry)) for entry in new]
         )
         for entry, number in zip(new, ids, strict=True):
             entry.id = number

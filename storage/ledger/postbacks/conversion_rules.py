@@ -289,6 +289,11 @@ def single(event: Event, account_rules: AccountRules) -> str | None:
     return None if event in {Event.DEPOSIT, Event.REVERSAL} else event.value
 
 
+def events_of(family: str, account_rules: AccountRules) -> set[Event]:
+    """The events that are about what a player does once, by its name."""
+    return {event for event in Event if single(event, account_rules) == family}
+
+
 def components(requests: Iterable[Request], account_rules: AccountRules) -> list[list[Request]]:
     """Requests that must be looked at together, by what ties them."""
     ordered = list(requests)

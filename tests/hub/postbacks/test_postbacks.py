@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import shutil
 import sqlite3
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -51,8 +52,9 @@ async def served(opened: Callable[[], Any], **settings: Any) -> AsyncIterator[tu
 
 
 async def until_placed(runtime: Runtime) -> None:
-    """Until nothing waits in the spool."""
-    while runtime.state["postbacks"].spooled:
+    """Until nothing waits in the spool, and new requests go straight to the database again."""
+    part = runtime.state["postbacks"]
+    while part.spooled or part._spooling.away:
         await asyncio.sleep(0.01)
 
 
@@ -249,6 +251,30 @@ async def test_a_request_that_cannot_be_placed_is_still_kept(
         async with runtime.database.read() as tx:
             row = (await tx.execute(select(postbacks))).one()
         assert (row.outcome, row.query) == ("rejected", f"click_id={click}&event=reg".encode())
+
+
+async def test_what_the_database_refuses_fails_alone_in_its_batch(opened: Callable[[], Any]) -> None:
+    refusal = {
+        "sqlite": "CREATE TRIGGER refusal BEFORE INSERT ON postbacks "
+        "WHEN NEW.txn_id = 'bad' AND NEW.outcome <> 'rejected' "
+        "BEGIN SELECT RAISE(ABORT, 'refused'); END",
+        "postgresql": "ALTER TABLE postbacks ADD CHECK (txn_id <> 'bad' OR outcome = 'rejected')",
+    }
+    words = ["reg", "ftd&txn_id=1", "dep&txn_id=bad", "dep&txn_id=2", "dep&txn_id=2", "chargeback&txn_id=1"]
+    async with served(opened) as (client, scene, runtime):
+        async with runtime.database.begin() as tx:
+            click = await scene.click(tx)
+            await tx.exec_driver_sql(refusal[tx.dialect.name])
+        said = await asyncio.gather(*(client.get(f"/postback/key-1?click_id={click}&event={word}") for word in words))
+        async with runtime.database.read() as tx:
+            stored = (await tx.execute(select(postbacks.c.outcome).order_by(postbacks.c.id))).scalars().all()
+            made = (await tx.execute(select(conversions.c.event, conversions.c.txn_id, conversions.c.status))).all()
+    assert Counter(answer.json()["outcome"] for answer in said) == Counter(stored) == {
+        "accepted": 3, "rejected": 1, "duplicate": 1, "updated": 1,
+    }  # fmt: skip
+    assert sorted(map(tuple, made)) == [
+        ("deposit", "2", "approved"), ("first_deposit", "1", "reversed"), ("registration", None, "approved"),
+    ]  # fmt: skip
 
 
 async def test_a_request_that_came_before_its_click_is_placed_when_the_click_is_stored(

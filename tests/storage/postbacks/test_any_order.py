@@ -1,13 +1,16 @@
 """Stories of players, told in any order and in batches of any size, end in the same rows — on both databases."""
 
 import random
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.db.engine import Database
 from storage.tables import conversion_states, conversions, postbacks
 from tests.storage.scene import NOON, Scene, build
 
@@ -100,6 +103,32 @@ async def test_a_direct_transaction_ends_in_the_same_rows_as_an_ordinary_one(ope
                 assert await work(tx, answer, seed * 2 + 1) == fast, f"seed {seed}"
         async with database.read() as tx:
             await check_history(tx)
+
+
+@pytest.mark.slow_on_postgresql
+async def test_on_both_databases_each_request_has_the_same_outcome(
+    opened: Callable[[], Any], sqlite_template: Path, tmp_path: Path
+) -> None:
+    """PostgreSQL looks up and stores a batch in few statements, SQLite step by step."""
+
+    async def outcomes(database: Database) -> list[tuple[Any, ...]]:
+        async with database.begin() as tx:
+            scene = await build(tx)
+            for seed in range(100, 140):
+                scene.words = {"has_ftd_event": seed % 3 != 0}
+                await tell(tx, scene, story(random.Random(seed)), seed, random.Random(seed))
+            c = postbacks.c
+            rows = await tx.execute(select(c.outcome, c.reason, c.joined, c.conversion_id).order_by(c.id))
+            conversion_ids: dict[int | None, int] = {None: 0}
+            return [(*row[:3], conversion_ids.setdefault(row[3], len(conversion_ids))) for row in rows]
+
+    path = shutil.copy(sqlite_template, tmp_path / "reference.db")
+    reference = Database(f"sqlite+aiosqlite:///{path}")
+    try:
+        async with opened() as database:
+            assert await outcomes(database) == await outcomes(reference)
+    finally:
+        await reference.close()
 
 
 async def check_history(tx: AsyncConnection) -> None:

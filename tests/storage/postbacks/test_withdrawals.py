@@ -31,7 +31,7 @@ async def test_a_conversion_that_only_a_word_taken_away_made_is_reversed_with_it
         scene = await build(tx)
         messages: list[Change] = []
 
-        async def onward(_tx: AsyncConnection, changes: Any) -> None:
+        async def onward(_tx: AsyncConnection, changes: Any, _webhooks: bool) -> None:
             messages.extend(changes)
 
         scene.onward = onward
@@ -158,7 +158,7 @@ async def test_a_source_does_not_hear_twice_that_a_conversion_is_reversed(opened
         scene = await build(tx)
         statuses: list[str] = []
 
-        async def onward(_tx: AsyncConnection, changes: Any) -> None:
+        async def onward(_tx: AsyncConnection, changes: Any, _webhooks: bool) -> None:
             statuses.extend((change.row or {})["status"] for change in changes)
 
         scene.onward = onward
