@@ -14,10 +14,10 @@ demo: setup
 	$(BIN)/casinoflux demo
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" -rs
+	$(BIN)/python -m tests.second_try -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" -rs
 
 test-slow: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow -rs
+	$(BIN)/python -m tests.second_try -n 2 --dist loadfile --no-loadscope-reorder -m slow -rs
 
 fuzz: setup
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-600} FUZZ_EXAMPLES=10 ALL_EXAMPLES=1 HOSTILE_WORDS=1 FUZZ_SEED=$${FUZZ_SEED:-$$$$} $(BIN)/python -m pytest tests/fuzz tests/bot/test_bad_input.py -rs
@@ -54,4 +54,4 @@ lock:
 	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache
+	rm -rf .venv .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import os
+import random
 import shutil
 import signal
 import tempfile
@@ -15,15 +16,22 @@ from uuid import uuid4
 
 import psutil
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from sqlalchemy.engine import make_url
 
 from storage.db.engine import Database
 from storage.db.schema import upgrade
-from tests.generated import examples
+from tests.generated import examples, number_of
 
-# A loaded machine takes its time: no example is failed for being slow.
-settings.register_profile("casinoflux", deadline=None, max_examples=examples(100))
+# A loaded machine takes its time: no example is failed for being slow. What failed is kept and tried first next time.
+# The parent is named, since Hypothesis takes another one where it finds itself in CI.
+settings.register_profile(
+    "casinoflux",
+    settings.get_profile("default"),
+    deadline=None,
+    max_examples=examples(100),
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("casinoflux")
 
 
@@ -61,11 +69,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         key=lambda item: (places.get(item.location[0], len(places)), -counts[item.location[0]], item.location[0])
     )
     for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            # Not `hypothesis.seed`, which keeps no failed example: one is to fail when it is tried once more.
+            number = number_of(item.location[2].partition("[")[0])
+            item.obj._hypothesis_internal_use_seed = number  # type: ignore[attr-defined]
         kind = getattr(item, "callspec", None) and item.callspec.params.get("database_kind")  # type: ignore[attr-defined]
         if kind == "postgresql" and (
             item.get_closest_marker("slow_on_postgresql") or item.nodeid.startswith(SQLITE_FIRST)
         ):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What the code itself draws from `random` is the same in every run of a test."""
+    random.seed(number_of(item.nodeid))
 
 
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:

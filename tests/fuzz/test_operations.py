@@ -16,13 +16,14 @@ import httpx
 import msgspec
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis import GenerationMode
 
 import bot.commands  # noqa: F401  registers every command
 from bot.core.arguments import meta
 from bot.core.command import COMMANDS, Command
 from tests.fuzz.filled import CODES, HOSTILE, UNLIMITED, filled_hub, postgres_of
+from tests.generated import number_of
 from tests.journeys.deployment import Deployment
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "40"))
@@ -50,15 +51,22 @@ def test_no_operation_fails_whatever_it_is_sent(hub: Deployment) -> None:
         while time.monotonic() < ends:
             for operation, mode in product(operations, MODES):
                 if time.monotonic() < ends:
-                    _try(client, operation, mode, tokens[round_number % len(tokens)], failures, ends)
+                    _try(client, operation, mode, tokens[round_number % len(tokens)], failures, ends, round_number)
             round_number += 1
     assert round_number, "not even one round was finished: give it more time"
     assert not failures, "\n".join(failures.values()) + hub.log()
 
 
 def _try(
-    client: httpx.Client, operation: Any, mode: GenerationMode, token: str, failures: dict[str, str], ends: float
+    client: httpx.Client,
+    operation: Any,
+    mode: GenerationMode,
+    token: str,
+    failures: dict[str, str],
+    ends: float,
+    round_number: int,
 ) -> None:
+    @seed(number_of(f"{operation.label} {mode} {round_number}"))
     @settings(
         max_examples=int(os.environ.get("FUZZ_EXAMPLES", "3")),
         deadline=None,
