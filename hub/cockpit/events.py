@@ -21,7 +21,7 @@ from storage.ledger.clicks.click_id import instant_of
 from storage.ledger.facts import Reason
 from storage.tables import campaigns, clicks, conversions, offers, sites, sources, user_agents
 
-EVERY = 0.4  # seconds between two queries while a page listens
+EVERY = 0.7  # seconds between two queries while a page listens
 KEPT = 200  # events a page that lost its connection can catch up with
 BATCH = 50  # events of one query; of more clicks the latest: a page has no more lines
 LATEST = 14  # clicks that a page begins with
