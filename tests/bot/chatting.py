@@ -1,7 +1,7 @@
 """The hub's chat doors on a real port and database, with the stand-in platforms as processes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,8 +24,8 @@ from storage.db.secrets import Box
 from storage.ledger.facts import Role
 from storage.people import members
 from storage.tables import metadata
-from tests.journeys.deployment import free_port
 from tests.standins.telegram import TOKEN
+from tests.waiting import eventually, free_port, listening
 
 SECRET = "stand-in-signing-secret"
 
@@ -80,7 +80,7 @@ class Chatting:
 
     async def runtime_post(self, sent: Any) -> int:
         """Send a request that was sent before once more, byte for byte."""
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             return (
                 await client.post(f"{self.url}/slack/events", content=sent["sent"], headers=sent["headers"])
             ).status_code
@@ -120,15 +120,6 @@ class Chatting:
 SHOWN = ("response", "chat.postMessage", "chat.postEphemeral", "views.open")
 
 
-async def eventually(ask: Callable[[], Awaitable[Any]], what: str, seconds: float = 5) -> Any:
-    """Ask until it is true."""
-    for _ in range(int(seconds / 0.02)):
-        if answer := await ask():
-            return answer
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"waited {seconds:g} seconds for {what}")
-
-
 @asynccontextmanager
 async def chatting(
     database: Database, slack_url: str, telegram_url: str, **settings: str
@@ -154,9 +145,13 @@ async def chatting(
     app = Litestar(route_handlers=chats.handlers, openapi_config=None, logging_config=None)
     server = Server(app, address="127.0.0.1", port=port, interface=Interfaces.ASGI, log_enabled=False)
     serving = asyncio.create_task(server.serve())
+    await listening(port)
     await chats.start()
     try:
-        async with httpx.AsyncClient(base_url=slack_url) as slack, httpx.AsyncClient(base_url=telegram_url) as telegram:
+        async with (
+            httpx.AsyncClient(base_url=slack_url, timeout=60) as slack,
+            httpx.AsyncClient(base_url=telegram_url, timeout=60) as telegram,
+        ):
             chatting_hub = Chatting(runtime, chats, slack, telegram)
             await chatting_hub.on(slack, "setup", hub=url, signing_secret=SECRET)
             await chatting_hub.on(slack, "reset")
@@ -168,7 +163,7 @@ async def chatting(
     finally:
         await chats.stop()
         server.stop()  # type: ignore[no-untyped-call]
-        await asyncio.wait({serving}, timeout=5)
+        await asyncio.wait({serving}, timeout=60)
 
 
 async def _settled(chats: Chatting, webhook: bool) -> bool:

@@ -9,10 +9,11 @@ from sqlalchemy import delete, select
 
 from storage.ledger.facts import Role
 from storage.tables import campaign_offers, offers, spend
-from tests.bot.chatting import Chatting, eventually
+from tests.bot.chatting import Chatting
 from tests.bot.conftest import Chat
 from tests.bot.telegram.test_telegram import latest
 from tests.standins.slack_limits import check_view
+from tests.waiting import eventually
 
 
 async def ready(chats: Chatting, say: Any) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from bot.render.text_columns import width
-from tests.bot.chatting import Chatting, eventually
+from tests.bot.chatting import Chatting
 from tests.bot.conftest import Chat
 from tests.bot.many_campaigns import with_campaigns
 from tests.standins.slack_limits import check_slack
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 

@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import select
 
 from storage.tables import audits, metadata
-from tests.bot.chatting import Chatting, eventually
+from tests.bot.chatting import Chatting
 from tests.bot.conftest import Chat
+from tests.waiting import eventually
 
 STEPS = (
     'account add platform=postback_only name="Lucky Partners" timezone=Europe/Malta currency=EUR',

@@ -10,8 +10,9 @@ from sqlalchemy import insert, select
 
 from storage.ledger.facts import Role
 from storage.tables import casinos
-from tests.bot.chatting import Chatting, eventually
+from tests.bot.chatting import Chatting
 from tests.bot.conftest import Chat
+from tests.waiting import eventually
 
 GROUP = -1001
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"

@@ -9,8 +9,9 @@ from sqlalchemy import func, select
 from bot.slack.actions import used
 from storage.ledger.facts import Role
 from storage.tables import audits
-from tests.bot.chatting import Chatting, eventually
+from tests.bot.chatting import Chatting
 from tests.bot.conftest import Chat
+from tests.waiting import eventually
 
 
 async def shown_in(chats: Chatting, text: str) -> list[Any]:

@@ -7,8 +7,9 @@ from sqlalchemy import func, select
 
 from bot.core.command import parse
 from storage.tables import audits
-from tests.bot.chatting import Chatting, eventually
+from tests.bot.chatting import Chatting
 from tests.bot.conftest import Chat
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 

@@ -8,8 +8,9 @@ from sqlalchemy import select
 from hub.runtime.ports import HubPorts
 from storage.tables import rooms
 from tests.bot.asking import Asker, asking
-from tests.bot.chatting import Chatting, eventually
+from tests.bot.chatting import Chatting
 from tests.bot.conftest import Chat
+from tests.waiting import eventually
 
 GROUP = -1007
 

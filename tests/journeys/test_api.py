@@ -14,7 +14,8 @@ from mcp import Client, StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, TextContent
 
-from tests.journeys.deployment import Deployment, wait_for
+from tests.journeys.deployment import Deployment
+from tests.waiting import wait_for
 
 
 def test_the_api_is_what_the_contract_says(hub: Deployment) -> None:
@@ -147,7 +148,7 @@ def test_rules_and_dashboard_name_only_metrics_that_there_are(hub: Deployment, f
 
 
 def test_the_cockpit_never_answers_on_a_strange_host(hub: Deployment) -> None:
-    with httpx.Client(base_url=hub.url, headers={"host": "strange.example.com"}) as client:
+    with httpx.Client(base_url=hub.url, headers={"host": "strange.example.com"}, timeout=60) as client:
         for path in ("/", "/api/v1/offer/list", "/readyz", "/schema/openapi.json"):
             assert client.get(path).status_code == 404
     assert hub.http.get("/tls/ask", params={"domain": "strange.example.com"}).status_code == 404

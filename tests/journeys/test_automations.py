@@ -9,17 +9,17 @@ import httpx
 import pytest
 
 from tests.journeys.conftest import Deploy
-from tests.journeys.deployment import Deployment, standin, wait_for
+from tests.journeys.deployment import Deployment, standin
 from tests.journeys.steps import BROWSER, click
 from tests.journeys.test_chats import posted, tell
 from tests.standins.telegram import TOKEN
+from tests.waiting import wait_for
 
 FALLBACK = "https://back.example.test/"
 WITHIN = 90  # seconds from a cause to its act
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(500)
 def test_what_a_buyer_would_do_at_night_is_done_told_and_undone(deploy_sqlite: Deploy) -> None:
     with standin("telegram") as telegram:
         hub = on_telegram(deploy_sqlite, telegram)
@@ -51,7 +51,6 @@ def test_what_a_buyer_would_do_at_night_is_done_told_and_undone(deploy_sqlite: D
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_a_days_budget_stops_a_campaign_under_full_load(deploy_sqlite: Deploy) -> None:
     with standin("telegram") as telegram:
         hub = on_telegram(deploy_sqlite, telegram)

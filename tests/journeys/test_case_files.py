@@ -8,10 +8,11 @@ import httpx
 import pytest
 
 from tests.journeys.conftest import Deploy
-from tests.journeys.deployment import Deployment, standin, wait_for
+from tests.journeys.deployment import Deployment, standin
 from tests.journeys.test_chats import posted, shown, tell, with_chats
 from tests.journeys.test_sign_in import csrf_of
 from tests.storage.ledger.written import CASES
+from tests.waiting import wait_for
 
 Rows = list[tuple[str, str, int]]
 #: Sends a file with a command; the answer as text.
@@ -88,7 +89,6 @@ def stands(hub: Deployment, account: str) -> Rows:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_the_files_of_the_cases_are_read_alike_at_every_door(deploy_sqlite: Deploy) -> None:
     with ExitStack() as stack:
         slack, telegram = stack.enter_context(standin("slack")), stack.enter_context(standin("telegram"))

@@ -7,8 +7,9 @@ import httpx
 import pytest
 
 from tests.journeys.conftest import Deploy
-from tests.journeys.deployment import Deployment, standin, wait_for
+from tests.journeys.deployment import Deployment, standin
 from tests.standins.telegram import TOKEN
+from tests.waiting import wait_for
 
 SHOWN = {"response", "chat.postMessage", "chat.postEphemeral"}
 

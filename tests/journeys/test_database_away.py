@@ -7,11 +7,12 @@ import httpx
 import pytest
 
 from storage.db.snapshot import describe
-from tests.journeys.deployment import Deployment, wait_for
+from tests.journeys.deployment import Deployment
 from tests.journeys.postgres_server import Server, new_servers
 from tests.journeys.steps import click, postback, today
+from tests.waiting import wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from storage.clicks import partitions
 from storage.db.engine import Database
 from storage.tables import metadata
 from tests.journeys.conftest import Deploy
-from tests.journeys.deployment import wait_for
 from tests.journeys.steps import BROWSER
 from tests.journeys.test_serve import campaign
 from tests.storage.db.test_migrations import WHEN, row_of, stored_tables, to_revision
+from tests.waiting import wait_for
 
 
 @pytest.mark.slow
@@ -35,7 +35,7 @@ def test_a_database_overwritten_in_place_is_said_and_the_next_start_is_on_the_ot
         lambda: message if (message := hub.http.get("/readyz")).status_code == 503 else None, "it", seconds=5
     )
     assert "was overwritten" in answer.json()["database"]
-    assert httpx.get(link, headers={"user-agent": BROWSER}).status_code == 302
+    assert httpx.get(link, headers={"user-agent": BROWSER}, timeout=60).status_code == 302
     assert hub.http.get("/readyz").json()["spooled"] == 1
     assert hub.stop() == 0, hub.log()
     shutil.copyfile(tmp_path / "other.db", live)

@@ -7,14 +7,14 @@ import httpx
 import pytest
 
 from tests.journeys.conftest import Deploy
-from tests.journeys.deployment import Deployment, wait_for
+from tests.journeys.deployment import Deployment
 from tests.journeys.steps import click, figures, today
+from tests.waiting import wait_for
 
 LATE_DAYS = 6  # from an FTD of the late offer to its commission
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_traffic_moves_to_the_offer_that_pays_late(deploy_sqlite: Deploy, affilka: httpx.Client) -> None:
     hub = deploy_sqlite()
     hub.start()

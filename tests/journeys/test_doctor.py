@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.journeys.deployment import Deployment, free_port, standin, wait_for
+from tests.journeys.deployment import Deployment, standin
+from tests.waiting import free_port, wait_for
 
 Deploy = Callable[..., Deployment]
 TOKEN = "123456:stand-in-token"

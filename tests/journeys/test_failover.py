@@ -11,11 +11,12 @@ import pytest
 
 from storage.db.engine import Database
 from storage.db.report_database import ReportDatabase
-from tests.journeys.deployment import Deployment, free_port, wait_for
+from tests.journeys.deployment import Deployment
 from tests.journeys.postgres_server import Server, new_servers
 from tests.journeys.steps import click, postback, today
+from tests.waiting import free_port, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

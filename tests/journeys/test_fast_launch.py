@@ -8,8 +8,9 @@ import httpx
 import pytest
 
 from tests.journeys.conftest import Deploy
-from tests.journeys.deployment import Deployment, wait_for
+from tests.journeys.deployment import Deployment
 from tests.journeys.steps import BROWSER, figures, today
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ from tests.journeys.deployment import Deployment, standin, started_sqlite
 from tests.journeys.test_chats import flux, tell, with_chats
 from tests.standins.browser import CHROMIUM, MISSING
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400), pytest.mark.skipif(CHROMIUM is None, reason=MISSING)]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason=MISSING)]
 
 #: The work: a command, and its fields.
 WORK: tuple[tuple[str, dict[str, str]], ...] = (

@@ -7,8 +7,9 @@ import httpx
 import pytest
 
 from tests.journeys.conftest import Deploy
-from tests.journeys.deployment import Deployment, wait_for
+from tests.journeys.deployment import Deployment
 from tests.journeys.steps import click, convert, figures, today, tracked_campaign
+from tests.waiting import wait_for
 
 
 @pytest.mark.slow_on_postgresql

@@ -14,9 +14,9 @@ from PIL import Image as Pillow
 
 from tests.hub.sites.test_tls import CADDY, caddy
 from tests.journeys.conftest import Deploy
-from tests.journeys.deployment import wait_for
 from tests.journeys.steps import BROWSER
 from tests.journeys.test_site_on_its_domain import HOST, arrive, report, set_up
+from tests.waiting import wait_for
 
 
 class Visitor:

@@ -58,7 +58,7 @@ def test_a_fine_report_over_all_time_is_refused_and_over_three_years_comes_from_
         return client.get("/api/v1/report/merged", params=query)
 
     for n in range(5):
-        assert httpx.get(f"{link}?sub1=s{n % 2}").status_code == 302
+        assert httpx.get(f"{link}?sub1=s{n % 2}", timeout=60).status_code == 302
     refused = report(**{"from": "0001-01-01", "to": "9999-12-31", "by": "sub1"})
     assert refused.status_code == 400
     assert refused.json()["field"] == "from"
@@ -70,7 +70,7 @@ def test_a_fine_report_over_all_time_is_refused_and_over_three_years_comes_from_
     os.kill(pid, signal.SIGKILL)
     again = report(**{"from": "2026-01-01", "to": "2028-12-31", "by": "sub1"})
     assert again.json() == today.json()
-    assert httpx.get(link).status_code == 302
+    assert httpx.get(link, timeout=60).status_code == 302
 
 
 def test_http_and_the_shell_give_up_a_request_over_the_limit(deploy_sqlite: Deploy) -> None:
@@ -100,9 +100,9 @@ def test_an_upload_of_30_000_rows_is_read_by_the_helper_while_clicks_come_in(hub
             httpx.post, f"{hub.url}/api/v1/sync/upload", json=body, timeout=60,
             headers={"authorization": f"Bearer {hub.token}"},
         )  # fmt: skip
-        answers = [httpx.get(link).status_code]
+        answers = [httpx.get(link, timeout=60).status_code]
         while not upload.done():
-            answers.append(httpx.get(link).status_code)
+            answers.append(httpx.get(link, timeout=60).status_code)
     assert set(answers) == {302}
     assert upload.result().status_code in {200, 201}, upload.result().text
     assert upload.result().json()["rows"] == 30_000
@@ -127,9 +127,9 @@ def test_costs_of_10_000_lines_are_imported_all_or_none_while_clicks_come_in(hub
     assert "line 10002" in refused.json()["detail"]
     with ThreadPoolExecutor(1) as pool:
         imported = pool.submit(sent, *lines)
-        answers = [httpx.get(link).status_code]
+        answers = [httpx.get(link, timeout=60).status_code]
         while not imported.done():
-            answers.append(httpx.get(link).status_code)
+            answers.append(httpx.get(link, timeout=60).status_code)
     assert set(answers) == {302}
     days = len({line.split(",")[1] for line in lines})
     answer = imported.result().json()
@@ -159,9 +159,9 @@ def test_a_day_at_the_end_of_time_is_refused_at_its_field(hub: Deployment) -> No
 
 def clicks_until(done: Future[httpx.Response], link: str) -> int:
     """Click until a request is answered; how many clicks were redirected before."""
-    answers = [httpx.get(link).status_code]
+    answers = [httpx.get(link, timeout=60).status_code]
     while not done.done():
-        answers.append(httpx.get(link).status_code)
+        answers.append(httpx.get(link, timeout=60).status_code)
     assert set(answers) == {302}
     assert done.result().status_code == 200, done.result().text
     return len(answers) - 1

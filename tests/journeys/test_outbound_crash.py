@@ -9,8 +9,9 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 import pytest
 
-from tests.journeys.deployment import Deployment, wait_for
+from tests.journeys.deployment import Deployment
 from tests.journeys.steps import click
+from tests.waiting import wait_for
 
 
 class SlowSource:

@@ -18,14 +18,14 @@ from storage.db import leases
 from storage.db.engine import Database
 from storage.db.report_database import ReportDatabase
 from storage.db.schema import lock_start
-from tests.journeys.deployment import Deployment, free_port, wait_for
+from tests.journeys.deployment import Deployment
 from tests.journeys.postgres_server import USER
 from tests.journeys.steps import click, postback, today
+from tests.waiting import free_port, wait_for
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(300),
     pytest.mark.skipif(PGBOUNCER is None, reason="PgBouncer is not installed (apt-get install pgbouncer)"),
 ]
 CONNECTIONS = 3  # to the server
@@ -60,7 +60,7 @@ max_client_conn = 500
         yield f"postgresql://{url.username}@127.0.0.1:{port}/{url.database}"
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         copy.unlink()
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from tests.journeys.deployment import Deployment, wait_for
+from tests.journeys.deployment import Deployment
 from tests.journeys.steps import click, today
+from tests.waiting import wait_for
 
 PLAYERS = 60
 

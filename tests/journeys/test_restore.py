@@ -15,11 +15,12 @@ from storage.clicks.queries import codec
 from storage.db.engine import Database
 from storage.tables import clicks
 from tests.journeys.conftest import Deploy
-from tests.journeys.deployment import Deployment, wait_for
+from tests.journeys.deployment import Deployment
 from tests.journeys.steps import BROWSER
 from tests.journeys.test_serve import Clicking, campaign
+from tests.waiting import wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 
 @contextmanager
@@ -56,10 +57,12 @@ def test_a_backup_is_restored_in_place_while_the_hub_serves(deploy_sqlite: Deplo
     hub = deploy_sqlite()
     hub.start()
     link, file = campaign(hub), tmp_path / "all.zip"
-    before = httpx.get(link, headers={"user-agent": BROWSER}).headers["location"]
+    before = httpx.get(link, headers={"user-agent": BROWSER}, timeout=60).headers["location"]
     assert hub.shell("db", "backup", str(file)).returncode == 0
     hub.post("campaign/create", name="made after the backup", offers=["lucky-x"])
-    later = httpx.get(link, headers={"user-agent": BROWSER, "x-forwarded-for": "192.0.2.7"}).headers["location"]
+    later = httpx.get(link, headers={"user-agent": BROWSER, "x-forwarded-for": "192.0.2.7"}, timeout=60).headers[
+        "location"
+    ]
     seen: list[dict[str, object]] = []
     stopped = threading.Event()
     watch = threading.Thread(target=_watch, args=(hub, seen, stopped))

@@ -10,8 +10,9 @@ import psutil
 import pytest
 
 from tests.journeys.conftest import Deploy
-from tests.journeys.deployment import Deployment, standin, wait_for
+from tests.journeys.deployment import Deployment, standin
 from tests.journeys.steps import BROWSER
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +38,7 @@ class Clicking(threading.Thread):
 
     def run(self) -> None:
         headers = {"user-agent": f"{BROWSER}{self.number}", "x-forwarded-for": f"203.0.113.{self.number}"}
-        with httpx.Client(headers=headers) as client:
+        with httpx.Client(headers=headers, timeout=60) as client:
             while not self.stopped.is_set():
                 try:
                     answer = client.get(self.link)
@@ -111,7 +112,7 @@ def test_two_workers_share_the_port_and_one_that_dies_is_replaced(deploy_postgre
 
     def redirected() -> bool:
         try:
-            return httpx.get(link, headers={"user-agent": BROWSER}).status_code == 302
+            return httpx.get(link, headers={"user-agent": BROWSER}, timeout=60).status_code == 302
         except httpx.HTTPError:
             return False
 

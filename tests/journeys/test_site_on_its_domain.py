@@ -8,8 +8,9 @@ import httpx
 import pytest
 
 from tests.journeys.conftest import Deploy
-from tests.journeys.deployment import Deployment, wait_for
+from tests.journeys.deployment import Deployment
 from tests.journeys.steps import BROWSER
+from tests.waiting import wait_for
 
 HOST = "brand.example.test"
 

@@ -12,8 +12,9 @@ import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from tests.journeys.deployment import Deployment, wait_for
+from tests.journeys.deployment import Deployment
 from tests.journeys.steps import click, convert, tracked_campaign
+from tests.waiting import wait_for
 
 Deploy = Callable[..., Deployment]
 pytestmark = pytest.mark.slow

@@ -17,11 +17,12 @@ from storage.db.engine import Database
 from storage.tables import clicks, postbacks
 from tests.conftest import new_postgres
 from tests.journeys.conftest import Deploy
-from tests.journeys.deployment import Deployment, wait_for
+from tests.journeys.deployment import Deployment
 from tests.journeys.steps import BROWSER
 from tests.journeys.test_serve import campaign
+from tests.waiting import wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 
 class Traffic:

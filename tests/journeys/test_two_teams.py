@@ -7,8 +7,9 @@ import httpx
 import pytest
 
 from tests.journeys.conftest import Deploy
-from tests.journeys.deployment import Deployment, wait_for
+from tests.journeys.deployment import Deployment
 from tests.journeys.steps import BROWSER
+from tests.waiting import wait_for
 
 RED, BLUE = "red.example.test", "blue.example.test"
 STRANGER = "stranger.example.test"

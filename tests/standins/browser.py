@@ -27,7 +27,7 @@ class Tab:
         self._number += 1
         await self._socket.send_json({"id": self._number, "method": method, "params": parameters})
         while True:
-            message = await self._socket.receive_json(timeout=20)
+            message = await self._socket.receive_json(timeout=120)
             if message.get("id") == self._number:
                 assert "error" not in message, message["error"]
                 result: dict[str, Any] = message["result"]
@@ -50,7 +50,7 @@ class Tab:
             "Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 700
         )
         await self.say("Page.navigate", url=url)
-        for _ in range(100):
+        for _ in range(2400):
             if await self.run("document.readyState == 'complete' && location.href != 'about:blank'"):
                 return
             await asyncio.sleep(0.05)
@@ -92,8 +92,8 @@ async def chromium() -> AsyncIterator[Tab]:
 
 async def _port(folder: Path) -> int:
     answer = folder / "DevToolsActivePort"
-    for _ in range(200):
+    for _ in range(1200):
         if answer.is_file() and (lines := answer.read_text().splitlines()):
             return int(lines[0])
         await asyncio.sleep(0.1)
-    raise AssertionError("Chromium did not start within twenty seconds")
+    raise AssertionError("Chromium did not start within two minutes")

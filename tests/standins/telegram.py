@@ -253,7 +253,7 @@ class Telegram:
             headers["X-Telegram-Bot-Api-Secret-Token"] = secret
         request = urllib.request.Request(self.webhook["url"], json.dumps(update).encode(), headers, method="POST")
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 status = answer.status
         except urllib.error.HTTPError as error:
             status = error.code

@@ -138,7 +138,6 @@ async def test_the_log_has_every_stored_field_latest_first_in_pages_and_as_csv(u
         assert {"sub1", "sub10", "user_agent", "referrer", "cost", "extra"} <= set(lines[0].split(","))
 
 
-@pytest.mark.timeout(400)
 async def test_every_filter_of_the_log_finds_all_its_clicks_over_months_page_by_page(
     upgraded_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,9 +8,10 @@ from sqlalchemy import insert, select, update
 from storage.db.touch_marks import touch
 from storage.tables import accounts, alerts, campaigns, click_rollup, conversions, offers
 from storage.tables.types import EPOCH_DAY
-from tests.bot.chatting import Chatting, eventually
+from tests.bot.chatting import Chatting
 from tests.bot.conftest import Chat
 from tests.standins.slack_limits import check_block
+from tests.waiting import eventually
 
 ALLOWED = {"header", "section", "context", "actions", "divider"}  # tables and charts are for messages only
 

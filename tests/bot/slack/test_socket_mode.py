@@ -9,8 +9,9 @@ from typing import Any
 import httpx
 from aiohttp import WSMsgType, web
 
-from tests.bot.chatting import Chatting, eventually
+from tests.bot.chatting import Chatting
 from tests.bot.conftest import Chat
+from tests.waiting import eventually
 
 
 class Socket:
@@ -81,7 +82,7 @@ async def test_commands_come_through_the_socket(chat: Chat) -> None:
 
 
 async def test_nobody_gets_in_over_http_where_no_signature_can_be_checked(chat: Chat) -> None:
-    async with listening() as socket, httpx.AsyncClient() as client:
+    async with listening() as socket, httpx.AsyncClient(timeout=60) as client:
         settings = {"SLACK_SIGNING_SECRET": "", "SLACK_APP_TOKEN": "xapp-1", "SLACK_API_URL": f"{socket.url}/api/"}
         async with chat(**settings) as chats:
             body = {"command": "/flux", "text": "help", "team_id": "T0", "channel_id": "C0", "user_id": "U0"}

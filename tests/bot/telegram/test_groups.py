@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import delete, select
 
 from storage.tables import metadata, sources
-from tests.bot.chatting import Chatting, eventually
+from tests.bot.chatting import Chatting
 from tests.bot.conftest import Chat
+from tests.waiting import eventually
 
 GROUP = -1007
 

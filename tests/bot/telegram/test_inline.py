@@ -4,8 +4,9 @@ from typing import Any
 
 from storage.ledger.facts import Role
 from storage.people import members
-from tests.bot.chatting import Chatting, eventually
+from tests.bot.chatting import Chatting
 from tests.bot.conftest import Chat
+from tests.waiting import eventually
 
 MADE = ("Spring <b>Push</b>", "Казино Вулкан", "Autumn")
 

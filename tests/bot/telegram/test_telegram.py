@@ -5,8 +5,9 @@ from typing import Any
 import httpx
 
 from storage.ledger.facts import Role
-from tests.bot.chatting import Chatting, eventually
+from tests.bot.chatting import Chatting
 from tests.bot.conftest import Chat
+from tests.waiting import eventually
 
 GROUP = -1001
 
@@ -44,7 +45,7 @@ async def test_an_invitation_links_to_the_bot(chat: Chat) -> None:
 
 
 async def test_a_wrong_or_missing_secret_is_refused(chat: Chat) -> None:
-    async with chat() as chats, httpx.AsyncClient() as client:
+    async with chat() as chats, httpx.AsyncClient(timeout=60) as client:
         for headers in ({}, {"X-Telegram-Bot-Api-Secret-Token": "wrong"}):
             answer = await client.post(f"{chats.url}/telegram/webhook", json={"update_id": 1}, headers=headers)
             assert answer.status_code == 401

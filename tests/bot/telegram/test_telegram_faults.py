@@ -1,8 +1,8 @@
 """People get their answers although Telegram is out of humour."""
 
-from tests.bot.chatting import eventually
 from tests.bot.conftest import Chat
 from tests.bot.telegram.test_telegram import joined, latest
+from tests.waiting import eventually
 
 
 async def test_an_answer_waits_out_a_rate_limit(chat: Chat) -> None:

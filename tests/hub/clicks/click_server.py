@@ -29,7 +29,7 @@ async def main(url: str, port: int) -> None:
     print("ready", flush=True)
     await stopping.wait()
     listener.stop()
-    await asyncio.wait({serving}, timeout=5)
+    await asyncio.wait({serving}, timeout=60)
     await clicks.stop()
     await database.close()
 

@@ -19,6 +19,7 @@ from storage.tables import cap_counts, messages, offers, subscriptions
 from tests.bot.commands.test_clicks import say
 from tests.hub.clicks.click_deployment import WINDOWS, ClickDeployment, click_deployment
 from tests.hub.requests.test_country import database, mapping, text
+from tests.waiting import eventually
 
 
 async def crowd(d: ClickDeployment, path: str, n: int, *, start: int = 0) -> Counter[str]:
@@ -310,11 +311,7 @@ async def test_with_nothing_open_the_team_is_told_once_where_the_campaign_may_be
             assert (await d.get("/c/closed", ip=f"192.0.2.{n}")).status == 200
         answer = await d.get("/go/wall/off", ip="192.0.2.9")
         assert (answer.status, answer.location) == (200, "")
-        for _ in range(100):
-            if len(queued := await d.rows(messages, messages.c.id)) == 3:
-                break
-            await asyncio.sleep(0.02)
-        titles = sorted(row.message["title"] for row in queued)
+        titles = sorted(await told(d, 3))
         assert [title.split()[1:3] for title in titles] == [["Campaign", "closed"]] * 2 + [["Site", "wall"]]
         assert [(click.offer_id, click.reason) for click in await d.stored()] == [(0, Reason.PAUSED)] * 4
         assert site
@@ -356,11 +353,12 @@ async def test_offers_that_stand_in_rules_only_are_told_of_too_and_again_when_cl
 
 async def told(d: ClickDeployment, count: int) -> list[str]:
     """Titles of the messages that are queued, once there are so many."""
-    for _ in range(150):
-        if len(queued := await d.rows(messages, messages.c.id)) >= count:
-            break
-        await asyncio.sleep(0.02)
-    return [row.message["title"] for row in queued]
+
+    async def queued() -> list[str]:
+        rows = await d.rows(messages, messages.c.id)
+        return [row.message["title"] for row in rows] if len(rows) >= count else []
+
+    return list(await eventually(queued, f"{count} messages"))
 
 
 async def test_rules_in_words_ask_for_what_a_request_says_and_simulations_agree(

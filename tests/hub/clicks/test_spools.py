@@ -25,12 +25,12 @@ from tests.hub.clicks.test_faults import (
     break_database,
     check_kept,
     count_of,
-    free_port,
     mend_database,
     serving,
     until_drained,
     visitors,
 )
+from tests.waiting import free_port
 
 MEGABYTE = 1 << 20
 MANY = 100_000

@@ -13,7 +13,7 @@ from tests.hub.cockpit.screen import Screen, chromium
 from tests.journeys.deployment import Deployment, started_sqlite
 from tests.standins.browser import CHROMIUM, MISSING
 
-expect.set_options(timeout=20_000)  # a loaded machine takes its time
+expect.set_options(timeout=120_000)  # a loaded machine takes its time
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

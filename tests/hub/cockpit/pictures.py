@@ -18,8 +18,9 @@ from PIL import Image
 from tests.hub.cockpit.history import KEY, write_history
 from tests.hub.cockpit.pages import PAGES
 from tests.hub.cockpit.screen import Screen, chromium
-from tests.journeys.deployment import ROOT, Deployment, wait_for
+from tests.journeys.deployment import ROOT, Deployment
 from tests.standins.browser import CHROMIUM, MISSING
+from tests.waiting import wait_for
 
 FOLDER = ROOT / "docs" / "pictures"
 #: Pages that look like another one are left out.

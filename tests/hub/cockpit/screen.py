@@ -37,7 +37,7 @@ class Screen:
             base_url=hub.url, viewport=ViewportSize(width=width, height=height), user_agent=AGENT, locale="en-GB",
             color_scheme="dark" if dark else "light", java_script_enabled=javascript, accept_downloads=True,
         )  # fmt: skip
-        self._context.set_default_timeout(20_000)
+        self._context.set_default_timeout(120_000)
         self.page: Page = self._context.new_page()
         self.page.on("console", self._heard)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))

@@ -7,7 +7,7 @@ import pytest
 
 from tests.journeys.deployment import Deployment
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 
 def test_the_estimate_over_http_is_the_one_that_the_cockpit_shows(hub: Deployment) -> None:

@@ -1,7 +1,6 @@
 """A team's first campaign, made in a browser from nothing: the quick journey through the cockpit."""
 
 import re
-import time
 
 import httpx
 import pytest
@@ -49,11 +48,9 @@ def test_a_first_campaign_from_nothing(browser: Browser, empty_hub: Deployment) 
     screen.open("/cockpit")
     expect(page.locator(".live li").first).to_contain_text("Waiting")
     page.wait_for_timeout(600)  # the events are connected
-    clicked = time.monotonic()
-    answer = httpx.get(link, headers={"user-agent": AGENT}, follow_redirects=False)
+    answer = httpx.get(link, headers={"user-agent": AGENT}, follow_redirects=False, timeout=60)
     assert answer.status_code == 302, answer.text
     expect(page.locator(".live li").first).to_contain_text("Spring <b>Push</b>")
-    assert time.monotonic() - clicked < 5  # bench/cockpit.py measures it
     screen.complaints = [text for text in screen.complaints if "400 (Bad Request)" not in text]  # the wrong URL
     assert screen.complaints == []
     screen.close()

@@ -15,7 +15,7 @@ from hub.runtime.settings import Settings
 from hub.web import server
 from tests.journeys.deployment import Deployment
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 ACCOUNTS = ("north-play", "baltic-partners", "casa-verde")
 

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, expect
 from tests.hub.cockpit.screen import Screen
 from tests.journeys.deployment import Deployment
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 CAMPAIGNS = 2_000
 NAMES = ("W" * 200, "حملة الربيع الكبيرة", "מבצע קיץ", "<img src=x onerror=alert(1)> & \"Sons\"")  # fmt: skip

@@ -8,7 +8,7 @@ from tests.hub.cockpit.pages import PAGES
 from tests.hub.cockpit.screen import AGENT, Screen, violations
 from tests.journeys.deployment import Deployment
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(("width", "dark"), [(360, True), (1360, False), (2560, True)])
@@ -44,7 +44,7 @@ def test_what_happens_now_comes_without_moving_anything(
     for n in range(3):
         newest = str(first.get_attribute("id"))
         agent = {"user-agent": f"{AGENT} {path} {width} {n}"}
-        assert httpx.get(link, headers=agent, follow_redirects=False).status_code == 302
+        assert httpx.get(link, headers=agent, follow_redirects=False, timeout=60).status_code == 302
         expect(first).not_to_have_id(newest)
     assert screen.layout_shift() == before
     screen.close()

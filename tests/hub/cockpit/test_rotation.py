@@ -11,9 +11,10 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.hub.cockpit.screen import AGENT, Screen, violations
-from tests.journeys.deployment import Deployment, wait_for
+from tests.journeys.deployment import Deployment
+from tests.waiting import wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 OFFERS = {"alpine": "Alpine Spins", "baltic": "Baltic Crown", "verde": "Casa Verde"}
 RULES = "country=FI -> baltic:1; device=tablet -> verde:1"
@@ -128,7 +129,7 @@ def test_a_rule_is_added_moved_tried_and_saved_in_a_browser(
 
     def target() -> str:  # of a visitor who has no cookie yet: one who has keeps the offer
         agent = {"user-agent": f"{AGENT} {next(numbers)}"}
-        answer = httpx.get(url, params={"sub1": "news-1"}, headers=agent, follow_redirects=False)
+        answer = httpx.get(url, params={"sub1": "news-1"}, headers=agent, follow_redirects=False, timeout=60)
         return answer.headers["location"].split("/")[2].split(".")[0]
 
     wait_for(lambda: target() == "verde", "the redirect to follow the new rule")

@@ -46,7 +46,7 @@ async def served(opened: Callable[[], Any], **settings: Any) -> AsyncIterator[tu
         runtime.state["postbacks"] = part
         await part.start()
         transport = httpx.ASGITransport(app=part)  # type: ignore[arg-type]
-        async with httpx.AsyncClient(transport=transport, base_url="http://hub.example.test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://hub.example.test", timeout=60) as client:
             yield client, scene, runtime
         await part.stop()
 
@@ -306,7 +306,7 @@ async def test_answered_without_a_task_it_is_answered_alike(opened: Callable[[],
             assert part.take(scope | {"query_string": query.encode()}, message.append)
         assert not part.take(scope | {"path": "/postback/other", "query_string": b""}, message.append)
         assert not part.take(scope | {"method": "POST", "query_string": b""}, message.append)
-        for _ in range(500):
+        for _ in range(12_000):
             if len(message) == 2 * len(queries):
                 break
             await asyncio.sleep(0.01)

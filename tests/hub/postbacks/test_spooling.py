@@ -111,7 +111,7 @@ async def test_what_a_process_that_died_left_is_placed_by_the_next(
         successor = runtime.state["postbacks"] = Postbacks(runtime)
         await successor.start()
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(180):
                 while (await counted(runtime))[0] < 250:
                     await asyncio.sleep(0.02)
             await until_placed(runtime)

@@ -33,9 +33,8 @@ async def test_the_lag_is_counted_and_what_holds_the_loop_is_named() -> None:
     finally:
         await lag.stop()
     held = [entry for entry in logs if entry["event"] == "the event loop is held"]
-    assert held
-    assert held[0]["callback"].endswith("hold_the_loop")
-    assert held[0]["milliseconds"] >= 100
+    [ours] = [entry for entry in held if entry["callback"].endswith("hold_the_loop")]  # a loaded machine holds it too
+    assert ours["milliseconds"] >= 100
     counts = exposed(lag)
     name = "casinoflux_event_loop_lag_seconds"
     assert counts[f"{name}_count"] >= 3

@@ -20,7 +20,7 @@ from storage.db import backup
 from storage.db.engine import Database
 from storage.db.schema import is_older
 from storage.ledger.errors import CasinoFluxError
-from tests.journeys.deployment import free_port
+from tests.waiting import free_port
 
 on_postgresql = pytest.mark.parametrize("database_kind", ["postgresql"])
 

@@ -128,7 +128,7 @@ async def test_the_beacon_tells_what_a_visitor_did(sqlite_url: str, tmp_path: Pa
 
 async def told(team: Team) -> Any:
     """The view, once the click is among what was told."""
-    for _ in range(50):
+    for _ in range(1200):
         await team.sites.beacon.store()
         async with team.runtime.database.read() as tx:
             row = (await tx.execute(select(site_views))).first()

@@ -64,7 +64,7 @@ async def test_a_page_elsewhere_is_measured_like_a_site(opened: Opened, tmp_path
             view = (await tx.execute(select(site_views))).one()
         assert (view.campaign_id, view.clicked) == (1, ["lucky-star"])
         await asyncio.sleep(0)
-        for _ in range(50):
+        for _ in range(1200):
             async with team.runtime.database.read() as tx:
                 visits = (await tx.execute(select(func.sum(click_rollup.c.site_visits)))).scalar_one()
             if visits:
@@ -152,7 +152,7 @@ async def test_the_snippet_works_in_a_browser_at_a_foreign_origin(sqlite_url: st
                 )
                 await tab.say("Emulation.setUserAgentOverride", userAgent=agent)
                 await tab.open(f"{page}?click_id=src-9")
-                for _ in range(50):
+                for _ in range(1200):
                     href = await tab.run("document.querySelector('[data-offer]').href")
                     if "click=" in href:
                         break
@@ -187,7 +187,7 @@ async def _milliseconds(tab: Any) -> list[float]:
 
 
 async def _view(team: Team) -> Any:
-    for _ in range(50):
+    for _ in range(1200):
         await team.sites.beacon.store()
         async with team.runtime.database.read() as tx:
             row = (await tx.execute(select(site_views))).first()

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shutil
-import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ import pytest
 
 from tests.hub.asgi import fetch
 from tests.hub.sites.test_sites import Team, at_work, published
+from tests.waiting import free_port, listening
 
 CADDY = os.environ.get("CADDY") or shutil.which("caddy")
 NAME = "brand.example.test"
@@ -81,23 +81,11 @@ async def caddy(folder: Path, hub_port: int) -> AsyncIterator[int]:
         stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        await listens(port)
+        await listening(port)
         yield port
     finally:
         process.terminate()
         await process.wait()
-
-
-async def listens(port: int) -> None:
-    for _ in range(100):
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            await asyncio.sleep(0.1)
-        else:
-            writer.close()
-            return
-    raise AssertionError("Caddy did not start within ten seconds")
 
 
 async def over_tls(port: int, name: str, folder: Path) -> bytes:
@@ -108,9 +96,3 @@ async def over_tls(port: int, name: str, folder: Path) -> bytes:
     answer = await reader.read()
     writer.close()
     return answer
-
-
-def free_port() -> int:
-    with socket.socket() as result:
-        result.bind(("127.0.0.1", 0))
-        return int(result.getsockname()[1])

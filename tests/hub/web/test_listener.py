@@ -17,7 +17,7 @@ from hub.runtime.settings import read_settings
 from hub.web import listener
 from hub.web.app import Hub, create_app
 from hub.web.listener import Listener
-from tests.journeys.deployment import free_port
+from tests.waiting import free_port
 
 _native: Any = _granian
 
@@ -48,12 +48,12 @@ async def test_clicks_postbacks_and_pages_are_served(
         serving = Listener(app, host="127.0.0.1", port=port)
         running = asyncio.create_task(serving.serve())
         with caplog.at_level(logging.WARNING):
-            async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(retries=20)) as client:
+            async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(retries=20), timeout=60) as client:
                 page = await answered(client, f"http://127.0.0.1:{port}/healthz")
                 click = await client.get(link)
                 answer = await client.get(postback, params={"click_id": "none", "event": "registration"})
         serving.stop()
-        await asyncio.wait({running}, timeout=10)
+        await asyncio.wait({running}, timeout=60)
         assert running.done()
     assert page.json() == {"status": "ok"}
     assert (click.status_code, click.headers["cache-control"]) == (302, "no-store")
@@ -81,6 +81,6 @@ async def answered(client: httpx.AsyncClient, url: str) -> httpx.Response:
     """The answer, once there is one: the first request may meet the server that gives up."""
     while True:
         try:
-            return await client.get(url, timeout=5)
+            return await client.get(url, timeout=60)
         except httpx.TransportError:
             await asyncio.sleep(0.05)

@@ -43,7 +43,7 @@ async def test_a_writer_waits_for_another_process_and_can_be_broken_off(
         await refusals.acquire()
     assert not waiting.done()
     other.execute("ROLLBACK")
-    await asyncio.wait_for(waiting, 3)
+    await asyncio.wait_for(waiting, 60)
     other.close()
     await database.close()
 

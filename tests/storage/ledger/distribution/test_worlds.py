@@ -20,7 +20,6 @@ def test_the_late_payer_is_found_where_others_look_at_conversions() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_no_world_loses_more_than_it_may() -> None:
     """Some worlds of each kind: 90 % of the best fixed offer after 5,000 clicks on average, 2 % lost where all are
     equal, never below the floor."""

@@ -21,7 +21,6 @@ def check(tally: Tally, process: str, *, slack: float) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("process", "rate"), CELLS)
 def test_single_offers_keep_their_interval(process: str, rate: float) -> None:
     check(singles(process, rate, range(12)), process, slack=2)
@@ -29,7 +28,6 @@ def test_single_offers_keep_their_interval(process: str, rate: float) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("process", "rate"), CELLS)
 def test_totals_over_six_offers_keep_their_interval(process: str, rate: float) -> None:
     check(totals([process] * OFFERS, rate, range(6)), process, slack=4)
