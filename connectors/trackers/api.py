@@ -1,5 +1,6 @@
 """Asking another tracker's API: JSON out of answers, the reason in words where there is none, no secret in it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from datetime import date, timedelta
 from typing import Any, Protocol
@@ -10,10 +11,12 @@ from connectors.http import Answer, Http
 from storage.ledger.credentials import hide_credentials
 from storage.ledger.errors import ConnectorError, Refused
 from storage.ledger.imports.macros import translated
-from storage.ledger.imports.tracker import Part
+from storage.ledger.imports.tracker import Part, Problem
 from storage.ledger.numbers import read_count, read_micro
 
 TRIES = 4
+#: Seconds that reading waits in all for an API that asks for more than Http waits (a quota of the hour).
+PATIENCE = 3_600.0
 _DECODER = msgspec.json.Decoder(Any, float_hook=str)
 Login = Mapping[str, str]
 
@@ -52,6 +55,7 @@ class Api:
         self.headers = dict(headers or {})
         self._params = tuple(params)
         self._pace = (f"{title} {self.base}", per_second)
+        self.patience = 0.0
 
     async def get(self, path: str, params: Iterable[tuple[str, str]] = ()) -> Any:
         """The JSON of an address. Raises ConnectorError."""
@@ -63,7 +67,17 @@ class Api:
     async def answer(
         self, method: str, path: str, params: Iterable[tuple[str, str]] = (), content: Any = None
     ) -> Answer:
-        """The answer whatever its status; 429 and 5xx are tried again after what `Retry-After` asks for."""
+        """The answer whatever its status; 429 and 5xx are tried again after what `Retry-After` asks for, a long wait
+        that a 429 asks for out of `patience`."""
+        while True:
+            answer = await self._answer(method, path, params, content)
+            wait = answer.retry_after if answer.status == 429 else None
+            if wait is None or not 0 < wait <= self.patience:
+                return answer
+            self.patience -= wait
+            await asyncio.sleep(wait)
+
+    async def _answer(self, method: str, path: str, params: Iterable[tuple[str, str]], content: Any) -> Answer:
         body = None if content is None else msgspec.json.encode(content)
         headers = {**self.headers, "Accept": "application/json"}
         if body is not None:
@@ -99,6 +113,30 @@ class Api:
             raise ConnectorError(f"{self.title}: expected a list {' or '.join(names) or 'of objects'}, got {got}")
         return found
 
+    def object(self, content: Any, what: str = "") -> dict[str, Any]:
+        """An object: the answer itself, or its member `what`, empty where there is none. Raises ConnectorError."""
+        found = content.get(what) if what and isinstance(content, dict) else content
+        if what and found in (None, ""):
+            return {}
+        if not isinstance(found, dict):
+            raise ConnectorError(
+                f"{self.title}: expected an object {what}, got {type(found).__name__}".replace("  ", " ")
+            )
+        return found
+
+    def objects(self, row: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+        """A member that is a list of objects, empty where there is none. Raises ConnectorError."""
+        return self.rows({name: row[name]}, name) if row.get(name) not in (None, "") else []
+
+    def values(self, row: Mapping[str, Any], name: str) -> list[Any]:
+        """A member that is a list, empty where there is none. Raises ConnectorError."""
+        found = row.get(name)
+        if found in (None, ""):
+            return []
+        if not isinstance(found, list):
+            raise ConnectorError(f"{self.title}: expected a list {name}, got {type(found).__name__}")
+        return found
+
     def micro(self, row: Mapping[str, Any], *names: str) -> int | None:
         """An amount in micro-units, None where the row has none. Raises ConnectorError."""
         value = first_of(row, *names)
@@ -132,6 +170,29 @@ def postback_of(url: str, tokens: Mapping[str, str]) -> tuple[str, str]:
         return "", "its postback holds a credential, which is not taken over: source edit"
     ours, unknown = translated(url, tokens)
     return ("", f"its postback has {', '.join(unknown)}: left out, source edit") if unknown else (ours, "")
+
+
+def led_on(names: Mapping[str, str], targets: Mapping[str, Iterable[str]]) -> list[Problem]:
+    """What to say of campaigns that send on to other campaigns, which ours do not; `names` are those of campaigns."""
+    problems = []
+    for key, others in targets.items():
+        for other in dict.fromkeys(others):
+            why = (
+                f"it sends visitors on to the campaign {names.get(other, other)!r}: left out, since ours send to offers"
+            )
+            if key in _reached(other, targets):
+                why += "; that one leads back here, in a loop"
+            problems.append(Problem(kind="campaign", name=names.get(key, key), why=why))
+    return problems
+
+
+def _reached(first: str, targets: Mapping[str, Iterable[str]]) -> set[str]:
+    reached, next_ones = {first}, [first]
+    while next_ones:
+        new = set(targets.get(next_ones.pop(), ())) - reached
+        reached |= new
+        next_ones += new
+    return reached
 
 
 async def pages(

@@ -10,7 +10,18 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from connectors.http import Http
-from connectors.trackers.api import Api, Login, Request, base_url, first_of, pages, postback_of, text_of
+from connectors.trackers.api import (
+    PATIENCE,
+    Api,
+    Login,
+    Request,
+    base_url,
+    first_of,
+    led_on,
+    pages,
+    postback_of,
+    text_of,
+)
 from connectors.trackers.places import country_code
 from connectors.trackers.tables import clicks_parts, days_parts, moment
 from storage.ledger.cost_models import CPA, CPM, FIXED, LINK, NONE, REVSHARE, UNIQUE
@@ -71,6 +82,7 @@ async def probe(http: Http, login: Login) -> None:
 async def read(http: Http, login: Login, request: Request) -> AsyncIterator[Part]:
     """Everything there is, then history day by day, then click ids of conversions."""
     api = _api(http, login)
+    api.patience = PATIENCE
     reader = _Reader(api, request)
     setup = await reader.setup()
     yield setup
@@ -96,6 +108,7 @@ class _Reader:
     def __init__(self, api: Api, request: Request) -> None:
         self._api, self._request = api, request
         self._problems: list[Problem] = []
+        self._led_on: dict[str, list[str]] = {}  # campaigns that paths send on to, by campaign
         self._ids: dict[str, dict[str, str]] = {"campaign": {}, "offer": {}}
 
     def _tell(self, kind: str, name: str, why: str) -> None:
@@ -132,6 +145,8 @@ class _Reader:
         parameters = self._parameters(details, links)
         names = {text_of(row, "id"): text_of(row, "name") for row in sources}
         postbacks = self._postbacks(details, names)
+        campaigns_read = tuple([self._campaign(key, detail, links[key]) for key, detail in details.items()])
+        self._problems += led_on({text_of(row, "id"): text_of(row, "name") for row in campaigns}, self._led_on)
         return Setup(
             accounts=tuple(TrackerAccount(key=key, name=name) for name, key in by_name.items()),
             sources=tuple(
@@ -142,7 +157,7 @@ class _Reader:
                 if (key := text_of(row, "id"))
             ),
             offers=tuple(self._offer(row, by_name) for row in offers if not _is_deleted(row)),
-            campaigns=tuple([self._campaign(key, detail, links[key]) for key, detail in details.items()]),
+            campaigns=campaigns_read,
             deleted=deleted, problems=tuple(self._problems),
         )  # fmt: skip
 
@@ -172,7 +187,7 @@ class _Reader:
         for detail in details.values():
             if isinstance(detail, dict):
                 urls = of_source.setdefault(text_of(detail, "trafficSourceId"), {})
-                url = text_of(detail.get("campaignSettings") or {}, "s2sPostback")
+                url = text_of(self._api.object(detail, "campaignSettings"), "s2sPostback")
                 urls.setdefault(url, []).append(text_of(detail, "name"))
         postbacks: dict[str, str] = {}
         for key, name in names.items():
@@ -205,7 +220,7 @@ class _Reader:
         if not isinstance(detail, dict):
             raise ConnectorError(f"{TITLE}: expected an object for campaign {key}")
         name = text_of(detail, "name")
-        settings = detail.get("campaignSettings") or {}
+        settings = self._api.object(detail, "campaignSettings")
         if append := text_of(settings, "appendToOfferUrl"):
             self._tell("campaign", name, f"what it appends to every offer's address is left out: {append}")
         rotation = detail.get("customRotation")
@@ -214,16 +229,16 @@ class _Reader:
                        "without offers")  # fmt: skip
             rotation = {}
         landings: list[str] = []
-        shares = self._shares(name, rotation.get("defaultPaths"), landings)
+        shares = self._shares(key, name, self._api.objects(rotation, "defaultPaths"), landings)
         rules = []
-        for rule in rotation.get("rules") or ():
-            targets = self._shares(name, rule.get("paths"), landings)
+        for rule in self._api.objects(rotation, "rules"):
+            targets = self._shares(key, name, self._api.objects(rule, "paths"), landings)
             conditions = self._conditions(name, rule)
             if targets and conditions:
                 rules.append(TrackerRule(conditions=conditions, offers=targets))
-        cost = detail.get("cost") or {}
+        cost = self._api.object(detail, "cost")
         model = LINK if cost.get("isAuto") else _COSTS.get(text_of(cost, "model").lower(), NONE)
-        money = cost.get("money") or {}
+        money = self._api.object(cost, "money")
         amount = self._api.micro(money, "amount")
         if landings:
             self._tell("campaign", name, "its visitors saw a landing page first, which does not come over: made paused")
@@ -236,30 +251,35 @@ class _Reader:
             note=f"Landing pages at Binom: {', '.join(dict.fromkeys(landings))}" if landings else "",
         )  # fmt: skip
 
-    def _shares(self, campaign: str, paths: Any, landings: list[str]) -> tuple[Weighted, ...]:
+    def _shares(
+        self, key: str, campaign: str, paths: list[dict[str, Any]], landings: list[str]
+    ) -> tuple[Weighted, ...]:
         """Offers of all paths, the path's weight times the offer's."""
         shares = []
-        for path in paths or ():
+        for path in paths:
             if not path.get("enabled", True):
                 continue
-            landings += [text_of(landing, "name", "landingId") for landing in path.get("landings") or ()]
-            for offer in path.get("offers") or ():
-                key = text_of(offer, "offerId")
+            landings += [text_of(landing, "name", "landingId") for landing in self._api.objects(path, "landings")]
+            for offer in self._api.objects(path, "offers"):
+                offer_key = text_of(offer, "offerId")
                 if not offer.get("enabled", True):
                     continue
-                if key in {"", "0"}:
-                    self._tell("campaign", campaign, "a path leads to another campaign or a bare address: left out")
+                if offer_key in {"", "0"}:
+                    if (other := text_of(offer, "campaignId")) not in {"", "0"}:
+                        self._led_on.setdefault(key, []).append(other)
+                    else:
+                        self._tell("campaign", campaign, "a path leads to a bare address and no offer: left out")
                     continue
                 weight = (self._api.count(path, "weight") or 1) * (self._api.count(offer, "weight") or 0)
-                shares.append(Weighted(key, weight))
+                shares.append(Weighted(offer_key, weight))
         return tuple(shares)
 
     def _conditions(self, campaign: str, rule: Mapping[str, Any]) -> dict[str, Any]:
         """A rule's criteria as conditions; empty where one has no like here."""
         tests: list[dict[str, Any]] = []
-        for criterion in rule.get("criteria") or ():
+        for criterion in self._api.objects(rule, "criteria"):
             kind = text_of(criterion, "type", "name")
-            ours, values = _CONDITIONS.get(kind), criterion.get("values") or []
+            ours, values = _CONDITIONS.get(kind), self._api.values(criterion, "values")
             plain = [text_of(value, "value", "name") if isinstance(value, dict) else str(value) for value in values]
             if ours is None or not all(plain) or not plain:
                 self._tell("campaign", campaign, f"a rule asks for {kind or 'something'}, unknown here: left out")

@@ -1,14 +1,15 @@
 """Keitaro, Admin API v1.
 
 Shapes by the vendor's OpenAPI file (as kept at github.com/playtini/keitaro-client) and docs.keitaro.io; names of report
-members also as working clients send them. No answer of a real installation was seen.
+members also as working clients send them. Recalled: that a flow sends on to a campaign by `action_type` campaign, with
+its id as `action_payload`. No answer of a real installation was seen.
 """
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from connectors.http import Http
-from connectors.trackers.api import Api, Login, Request, base_url, pages, postback_of, text_of
+from connectors.trackers.api import PATIENCE, Api, Login, Request, base_url, led_on, pages, postback_of, text_of
 from connectors.trackers.places import country_code
 from connectors.trackers.tables import clicks_parts, days_parts, is_off, moment
 from storage.ledger.cost_models import CPA, CPM, FIXED, LINK, NONE, REVSHARE, UNIQUE
@@ -73,6 +74,7 @@ async def probe(http: Http, login: Login) -> None:
 async def read(http: Http, login: Login, request: Request) -> AsyncIterator[Part]:
     """Everything there is, then history by day, then click ids of conversions and of the last clicks."""
     api = _api(http, login)
+    api.patience = PATIENCE
     reader = _Setup(api)
     yield await reader.read()
     async for rows in _report(api, request):
@@ -90,7 +92,7 @@ class _Setup:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._problems: list[Problem] = []
-        self._lists: dict[str, dict[str, str]] = {}
+        self.led_on: dict[str, list[str]] = {}  # campaigns that flows send on to, by campaign
 
     async def _list(self, path: str) -> list[dict[str, Any]]:
         return self._api.rows(await self._api.get(path), "items")
@@ -110,6 +112,7 @@ class _Setup:
         for name in domains:
             self._tell("domain", name, "not moved by itself: domain add, and its old links answer here")
         campaigns_read = [await self._campaign(row, landings) for row in campaigns]
+        self._problems += led_on({text_of(row, "id"): text_of(row, "name") for row in (*gone, *campaigns)}, self.led_on)
         return Setup(
             accounts=tuple(
                 TrackerAccount(key=key, name=text_of(row, "name"), note=text_of(row, "notes"))
@@ -122,7 +125,7 @@ class _Setup:
 
     def _source(self, row: Mapping[str, Any]) -> TrackerSource:
         parameters, macros = {}, {}
-        for theirs, parameter in (row.get("parameters") or {}).items():
+        for theirs, parameter in self._api.object(row, "parameters").items():
             if not isinstance(parameter, dict) or not parameter.get("name"):
                 continue
             ours = _OURS.get(theirs)
@@ -135,7 +138,7 @@ class _Setup:
         postback, why = postback_of(text_of(row, "postback_url"), _OUTBOUND)
         if why:
             self._tell("source", text_of(row, "name"), why)
-        statuses = tuple(str(word) for word in row.get("postback_statuses") or ())
+        statuses = tuple(str(word) for word in self._api.values(row, "postback_statuses"))
         return TrackerSource(
             key=text_of(row, "id"), name=text_of(row, "name"), parameters=parameters, macros=macros,
             postback_url=postback, statuses=statuses, note=text_of(row, "notes"),
@@ -154,7 +157,7 @@ class _Setup:
         return TrackerOffer(
             key=text_of(row, "id"), name=name, url=url, unknown=unknown,
             account=text_of(row, "affiliate_network_id"), deal=payout,
-            markets=tuple(filter(None, map(country_code, row.get("country") or ()))),
+            markets=tuple(filter(None, map(country_code, self._api.values(row, "country")))),
             cap=self._api.count(row, "daily_cap") if row.get("conversion_cap_enabled") else None,
             alternative=text_of(row, "alternative_offer_id").removeprefix("0") and text_of(row, "alternative_offer_id"),
             paused=is_off(text_of(row, "state")), note=text_of(row, "notes"),
@@ -163,8 +166,8 @@ class _Setup:
     async def _campaign(self, row: Mapping[str, Any], landings: Mapping[str, Any]) -> TrackerCampaign:
         name, key = text_of(row, "name"), text_of(row, "id")
         streams = self._api.rows(await self._api.get(f"/campaigns/{key}/streams"), "items")
-        flow = _Flow(self, name, weighted=text_of(row, "type") == "weight")
-        for stream in sorted(streams, key=_order):
+        flow = _Flow(self, name, key, weighted=text_of(row, "type") == "weight")
+        for stream in sorted(streams, key=self._order):
             if not is_off(text_of(stream, "state") or "active"):
                 flow.add(stream, landings)
         model = LINK if row.get("cost_auto") else _COSTS.get(text_of(row, "cost_type").lower(), NONE)
@@ -177,9 +180,14 @@ class _Setup:
             source=text_of(row, "traffic_source_id"), offers=tuple(flow.shares), rules=tuple(flow.rules),
             fallback_url=flow.fallback, cost_model=model if cost or model in {LINK, NONE} else NONE,
             cost=cost if cost and model not in {LINK, NONE} else None, currency=text_of(row, "cost_currency"),
-            binding=bool(row.get("bind_visitors")), paused=is_off(text_of(row, "state")) or bool(flow.landings),
+            binding=bool(row.get("bind_visitors")), paused=is_off(text_of(row, "state")) or flow.is_paused,
             note="\n".join(filter(None, (text_of(row, "notes"), pages_note))),
         )  # fmt: skip
+
+    def _order(self, stream: Mapping[str, Any]) -> tuple[int, int]:
+        """Forced flows first, then regular ones, then the default: docs.keitaro.io."""
+        kinds = {"forced": 0, "regular": 1, "position": 1, "weight": 1, "default": 2}
+        return kinds.get(text_of(stream, "type"), 1), self._api.count(stream, "position") or 0
 
     def figures(self, row: Mapping[str, Any], currency: str) -> DayFigures:
         """A row of the report."""
@@ -199,17 +207,12 @@ class _Setup:
         )  # fmt: skip
 
 
-def _order(stream: Mapping[str, Any]) -> tuple[int, int]:
-    """Forced flows first, then regular ones, then the default: docs.keitaro.io."""
-    kinds = {"forced": 0, "regular": 1, "position": 1, "weight": 1, "default": 2}
-    return kinds.get(text_of(stream, "type"), 1), int(text_of(stream, "position") or 0)
-
-
 class _Flow:
     """The flows of a campaign as rules, weights and a fallback."""
 
-    def __init__(self, setup: _Setup, campaign: str, *, weighted: bool) -> None:
-        self._setup, self._campaign, self._weighted = setup, campaign, weighted
+    def __init__(self, setup: _Setup, campaign: str, key: str, *, weighted: bool) -> None:
+        self._setup, self._campaign, self._key, self._weighted = setup, campaign, key, weighted
+        self._api = setup._api
         self.shares: list[Weighted] = []
         self.rules: list[TrackerRule] = []
         self.landings: list[str] = []
@@ -218,9 +221,14 @@ class _Flow:
     def _tell(self, why: str) -> None:
         self._setup._tell("campaign", self._campaign, why)
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether its visitors would be sent past a landing page, or nowhere."""
+        return bool(self.landings) or not (self.shares or self.rules or self.fallback)
+
     def add(self, stream: Mapping[str, Any], landings: Mapping[str, Any]) -> None:
         name = text_of(stream, "name") or text_of(stream, "id")
-        for landing in stream.get("landings") or ():
+        for landing in self._api.objects(stream, "landings"):
             row = landings.get(text_of(landing, "landing_id"), {})
             self.landings.append(" ".join(filter(None, (text_of(row, "name"), text_of(row, "action_payload")))))
         kind, conditions = text_of(stream, "type"), self._conditions(stream, name)
@@ -229,10 +237,10 @@ class _Flow:
         if text_of(stream, "schema") == "redirect" or (text_of(stream, "action_payload") and not stream.get("offers")):
             self._redirect(stream, conditions, name, default=kind == "default")
             return
-        weight = int(text_of(stream, "weight") or 0) if self._weighted and kind == "regular" else 1
+        weight = (self._api.count(stream, "weight") or 0) if self._weighted and kind == "regular" else 1
         shares = tuple(
-            Weighted(text_of(offer, "offer_id"), max(weight, 1) * int(text_of(offer, "share") or 0))
-            for offer in stream.get("offers") or ()
+            Weighted(text_of(offer, "offer_id"), max(weight, 1) * (self._api.count(offer, "share") or 0))
+            for offer in self._api.objects(stream, "offers")
             if not is_off(text_of(offer, "state") or "active")
         )
         if not shares:
@@ -246,7 +254,9 @@ class _Flow:
 
     def _redirect(self, stream: Mapping[str, Any], conditions: Mapping[str, Any], name: str, *, default: bool) -> None:
         url = text_of(stream, "action_payload")
-        if "://" in url and not conditions and default and not self.fallback:
+        if text_of(stream, "action_type") == "campaign":
+            self._setup.led_on.setdefault(self._key, []).append(url)
+        elif "://" in url and not conditions and default and not self.fallback:
             self.fallback = translated(url, MACROS)[0]
         else:
             self._tell(f"its flow {name!r} sends to an address or text and to no offer: left out")
@@ -254,7 +264,7 @@ class _Flow:
     def _conditions(self, stream: Mapping[str, Any], name: str) -> dict[str, Any] | None:
         """The flow's filters as conditions; None where one has no like here, since without it too many would match."""
         tests: list[dict[str, Any]] = []
-        for chosen in stream.get("filters") or ():
+        for chosen in self._api.objects(stream, "filters"):
             ours = _CONDITIONS.get(text_of(chosen, "name"))
             payload = chosen.get("payload")
             values = payload if isinstance(payload, list) else [payload]

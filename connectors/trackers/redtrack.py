@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from connectors.http import Http
-from connectors.trackers.api import Api, Login, Request, first_of, pages, text_of
+from connectors.trackers.api import PATIENCE, Api, Login, Request, first_of, pages, text_of
 from connectors.trackers.places import country_code
 from connectors.trackers.tables import clicks_parts, days_parts, is_off, moment
 from storage.ledger.cost_models import CPA, CPM, FIXED, LINK, NONE, REVSHARE
@@ -61,6 +61,7 @@ async def probe(http: Http, login: Login) -> None:
 async def read(http: Http, login: Login, request: Request) -> AsyncIterator[Part]:
     """Everything there is, then history, then click ids of conversions and of the last clicks."""
     api = _api(http, login)
+    api.patience = PATIENCE
     yield await _Reader(api).setup()
     async for rows in _paged(api, "/report", [
         ("group", "date,campaign,offer,country"), ("date_from", request.first.isoformat()),
@@ -117,7 +118,7 @@ class _Reader:
         for ours, name in (("click_id", "external_id"), ("cost", "cost_id")):
             if isinstance(row.get(name), str) and row[name]:
                 macros[ours] = row[name]
-        for n, sub in enumerate(row.get("subs") or (), 1):
+        for n, sub in enumerate(self._api.values(row, "subs"), 1):
             if isinstance(sub, dict) and n <= 10:
                 parameters[f"sub{n}"] = f"sub{n}"
                 if value := text_of(sub, "value"):
@@ -137,26 +138,26 @@ class _Reader:
             key=text_of(row, "id"), name=_title(row), url=url, unknown=unknown,
             account=text_of(row, "network_id") or networks.get(text_of(row, "network_title"), ""),
             deal=amount and f"payout {amount}", cap=self._api.count(row, "cap") or None,
-            markets=tuple(filter(None, map(country_code, row.get("country_codes") or ()))),
+            markets=tuple(filter(None, map(country_code, self._api.values(row, "country_codes")))),
             paused=is_off(text_of(row, "status") or "1"),
         )  # fmt: skip
 
     async def _campaign(self, row: Mapping[str, Any]) -> TrackerCampaign:
         if "streams" not in row:
-            row = await self._api.get(f"/campaigns/{text_of(row, 'id')}")
+            row = self._api.object(await self._api.get(f"/campaigns/{text_of(row, 'id')}"))
         name = text_of(row, "title", "name")
         shares: list[Weighted] = []
         rules: list[TrackerRule] = []
         landings: list[str] = []
-        for entry in row.get("streams") or ():
-            stream = entry.get("stream") or entry
-            landings += [text_of(landing, "title", "name", "id") for landing in stream.get("landings") or ()]
+        for entry in self._api.objects(row, "streams"):
+            stream = self._api.object(entry, "stream") or entry
+            landings += [text_of(landing, "title", "name", "id") for landing in self._api.objects(stream, "landings")]
             weight = self._api.count(entry, "weight") or 1
             targets = tuple(
                 Weighted(text_of(offer, "id"), weight * (self._api.count(offer, "weight") or 1))
-                for offer in stream.get("offers") or ()
+                for offer in self._api.objects(stream, "offers")
             )
-            conditions = self._conditions(name, stream.get("filters") or {})
+            conditions = self._conditions(name, self._api.object(stream, "filters"))
             if conditions is None or not targets:
                 continue
             if conditions:
@@ -184,7 +185,7 @@ class _Reader:
         for kind, asked in filters.items():
             if not isinstance(asked, dict) or not asked.get("active"):
                 continue
-            ours, values = _CONDITIONS.get(kind), [str(value) for value in asked.get("values") or ()]
+            ours, values = _CONDITIONS.get(kind), [str(value) for value in self._api.values(asked, "values")]
             if ours is None or not values:
                 self._tell("campaign", campaign, f"a stream of it asks for {kind}, unknown here: left out")
                 return None

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from connectors.http import Http
-from connectors.trackers.api import Api, Login, Request, first_of, pages, text_of
+from connectors.trackers.api import PATIENCE, Api, Login, Request, first_of, pages, text_of
 from connectors.trackers.places import country_code
 from connectors.trackers.tables import clicks_parts, days_parts, moment
 from storage.ledger.cost_models import CPA, CPM, FIXED, LINK, NONE, REVSHARE
@@ -63,6 +63,7 @@ async def probe(http: Http, login: Login) -> None:
 async def read(http: Http, login: Login, request: Request) -> AsyncIterator[Part]:
     """Everything there is, then history, then click ids of conversions."""
     api = await _session(http, login)
+    api.patience = PATIENCE
     yield await _Reader(api).setup()
     for first in range(0, len(request.days), CHUNK_DAYS):
         days = request.days[first : first + CHUNK_DAYS]
@@ -104,7 +105,7 @@ class _Reader:
     def _source(self, row: Mapping[str, Any]) -> TrackerSource:
         parameters, macros = {}, {}
         named = [(f"sub{_int(variable, 'index') or n}", variable) for n, variable in
-                 enumerate(row.get("customVariables") or (), 1) if isinstance(variable, dict)]  # fmt: skip
+                 enumerate(self._api.values(row, "customVariables"), 1) if isinstance(variable, dict)]  # fmt: skip
         for ours, theirs in (("click_id", row.get("clickIdVariable")), ("cost", row.get("costVariable")), *named):
             if isinstance(theirs, dict) and text_of(theirs, "parameter") and ours[3:] not in {"11", "12"}:
                 parameters[ours] = text_of(theirs, "parameter")
@@ -128,17 +129,17 @@ class _Reader:
 
     async def _campaign(self, row: Mapping[str, Any], flows: Mapping[str, Any]) -> TrackerCampaign:
         if not isinstance(row.get("redirectTarget"), dict):
-            row = await self._api.get(f"/campaign/{text_of(row, 'id')}")
-        name, target = _title(row), row.get("redirectTarget") or {}
-        flow = target.get("inlineFlow") or flows.get(_ref(target, "flow")) or {}
+            row = self._api.object(await self._api.get(f"/campaign/{text_of(row, 'id')}"))
+        name, target = _title(row), self._api.object(row, "redirectTarget")
+        flow = self._api.object(target, "inlineFlow") or flows.get(_ref(target, "flow")) or {}
         if "defaultPaths" not in flow and _ref(target, "flow"):
-            flow = await self._api.get(f"/flow/{_ref(target, 'flow')}")
+            flow = self._api.object(await self._api.get(f"/flow/{_ref(target, 'flow')}"))
         landings: list[str] = []
-        shares, rules = self._shares(flow.get("defaultPaths"), landings), []
-        for group in flow.get("conditionalPathsGroups") or ():
+        shares, rules = self._shares(flow, "defaultPaths", landings), []
+        for group in self._api.objects(flow, "conditionalPathsGroups"):
             if not group.get("active", True):
                 continue
-            conditions, targets = self._conditions(name, group), self._shares(group.get("paths"), landings)
+            conditions, targets = self._conditions(name, group), self._shares(group, "paths", landings)
             if conditions and targets:
                 rules.append(TrackerRule(conditions=conditions, offers=targets))
         if landings:
@@ -157,13 +158,13 @@ class _Reader:
             note=f"Landing pages at Voluum: {', '.join(dict.fromkeys(landings))}" if landings else "",
         )  # fmt: skip
 
-    def _shares(self, paths: Any, landings: list[str]) -> tuple[Weighted, ...]:
+    def _shares(self, row: Mapping[str, Any], name: str, landings: list[str]) -> tuple[Weighted, ...]:
         shares = []
-        for path in paths or ():
+        for path in self._api.objects(row, name):
             if not path.get("active", True):
                 continue
-            landings += [_title(lander.get("lander") or {}) for lander in path.get("landers") or ()]
-            for offer in path.get("offers") or ():
+            landings += [_title(self._api.object(lander, "lander")) for lander in self._api.objects(path, "landers")]
+            for offer in self._api.objects(path, "offers"):
                 weight = _int(path, "weight", 100) * _int(offer, "weight", 100)
                 shares.append(Weighted(_ref(offer, "offer"), weight))
         return tuple(shares)
@@ -171,10 +172,10 @@ class _Reader:
     def _conditions(self, campaign: str, group: Mapping[str, Any]) -> dict[str, Any]:
         """Conditions of a group; empty where one has no like here."""
         tests: list[dict[str, Any]] = []
-        for kind, asked in (group.get("conditions") or {}).items():
+        for kind, asked in self._api.object(group, "conditions").items():
             if not asked:
                 continue
-            test = _test(kind, asked) if isinstance(asked, dict) else []
+            test = _test(self._api, kind, asked) if isinstance(asked, dict) else []
             if not test:
                 self._tell("campaign", campaign, f"a path of it asks for {kind}, unknown here: left out")
                 return {}
@@ -182,12 +183,12 @@ class _Reader:
         return {} if not tests else tests[0] if len(tests) == 1 else {"all": tests}
 
 
-def _test(kind: str, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _test(api: Api, kind: str, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One condition of Voluum as ours; empty where there is none."""
     if kind == "customVariable":
         parts = [
-            (f"sub{_int(value, 'variableIndex') + 1}", value.get("variableValues") or [], text_of(value, "predicate"))
-            for value in asked.get("values") or ()
+            (f"sub{_int(value, 'variableIndex') + 1}", api.values(value, "variableValues"), text_of(value, "predicate"))
+            for value in api.objects(asked, "values")
         ]
     elif kind in {"country", "device", "os", "browser", "language", "city", "region"}:
         names = next((value for value in asked.values() if isinstance(value, list)), [])

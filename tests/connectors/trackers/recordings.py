@@ -217,6 +217,8 @@ def redtrack() -> Answering:
         "/report": [{"date": "2026-10-01", "campaign_id": campaign, "offer_id": "o9", "country": "Germany",
                      "clicks": 2038, "unique_clicks": 1900, "conversions": 9, "type1": 41, "type2": 9, "revenue": 720,
                      "cost": 101.9}],
+        "/tracks": [{"clickid": "RTclick2", "campaign_id": campaign, "offer_id": "o10", "country": "DE",
+                     "track_time": "2026-10-02T09:00:00Z"}],
         "/conversions": [{"clickid": "rtclick1", "campaign_id": campaign, "offer_id": "o9", "type": "FTD",
                           "track_time": "2026-10-01T09:00:00Z", "country": "DE"}],
     }  # fmt: skip
