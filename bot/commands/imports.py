@@ -34,6 +34,9 @@ Tracker = Annotated[str, Meta(description="address of the tracker's panel")]
 Which = Annotated[int | None, Meta(description="number of the import; default: the latest")]
 
 
+Encoding = Annotated[str | None, Meta(description="where it is not Unicode: windows-1251")]
+
+
 class _ApiImport(Arguments, kw_only=True):
     from_: Annotated[date | None, day_range("first day of history; default: a year ago")] = None
     to: Annotated[date | None, Meta(description="last day of history; default: the day before the cut-over")] = None
@@ -70,6 +73,7 @@ class ImportFile(Arguments, kw_only=True):
         bytes | None, Meta(description="the exported table: comes with the message in a chat, as base64 over HTTP")
     ] = None
     csv: Annotated[str | None, Meta(description="or the table as text, with its header line")] = None
+    encoding: Encoding = None
 
 
 class CsvImport(ImportFile):
@@ -81,7 +85,6 @@ class CsvImport(ImportFile):
         dict[str, str], Meta(description='what its columns are here, as JSON: {"Besuche": "clicks", "FTD": "status"}')
     ] = {}
     currency: Annotated[str | None, Meta(description="of its amounts; default: the reporting currency")] = None
-    encoding: Annotated[str | None, Meta(description="where it is not Unicode: windows-1251")] = None
     cutover: Annotated[date | None, Meta(description="first day of our own figures; default: today")] = None
 
 
@@ -91,6 +94,7 @@ class StatsdroneImport(Arguments, kw_only=True):
         Meta(description="the table of its bulk connect: comes with the message, as base64 over HTTP"),
     ] = None
     csv: Annotated[str | None, secret("or the table as text: Program,username,password[,tags][,currency]")] = None
+    encoding: Encoding = None
 
 
 class OneImport(Arguments, kw_only=True):
@@ -383,7 +387,7 @@ async def import_csv(ctx: Context, new: CsvImport) -> Import:
 
 
 async def _prepare_statsdrone(ctx: Context, new: StatsdroneImport) -> ImportRequest:
-    return await _read_sent(ctx, "statsdrone", new, {}, ctx.today)
+    return await _read_sent(ctx, "statsdrone", new, {"encoding": new.encoding or ""}, ctx.today)
 
 
 @command("import statsdrone", role=Role.OWNER, scope=Scope.TEAM, render=import_message, prepare=_prepare_statsdrone)

@@ -1,17 +1,22 @@
-"""Countries as trackers write them: a code, or an English name."""
+"""Countries as trackers and spreadsheets write them: a code, or a name in one of the languages of `tables`."""
 
 from functools import cache
 
 from babel import Locale
 
 _OTHERS = {"usa": "US", "uk": "GB", "russian federation": "RU", "czech republic": "CZ", "turkey": "TR",
-           "korea, republic of": "KR", "viet nam": "VN", "moldova, republic of": "MD"}  # fmt: skip
+           "korea, republic of": "KR", "viet nam": "VN", "moldova, republic of": "MD", "сша": "US",
+           "англия": "GB", "великобритания": "GB", "чехия": "CZ", "tschechische republik": "CZ"}  # fmt: skip
+LANGUAGES = ("en", "de", "ru", "es", "pt", "pl", "fr", "tr", "it")
 
 
 @cache
 def _codes() -> dict[str, str]:
     named = {
-        name.casefold(): code for code, name in Locale("en").territories.items() if len(code) == 2 and code != "ZZ"
+        name.casefold(): code
+        for language in LANGUAGES
+        for code, name in Locale(language).territories.items()
+        if len(code) == 2 and code != "ZZ"
     }
     return named | _OTHERS
 

@@ -43,7 +43,7 @@ def host_of(system: str, login: Login) -> str:
 def read_file(system: str, raw: bytes, options: FileOptions) -> list[Part]:
     """What an exported file holds. Raises Refused at `file`."""
     if system == "statsdrone":
-        return statsdrone.read_file(raw)
+        return statsdrone.read_file(raw, options.encoding)
     if system == "csv":
         return read_table_file(raw, options)
     raise Refused(f"file: {system} is read by its API", field="file")

@@ -5,6 +5,7 @@ tags are joined by `+` (help.statsdrone.com/en/articles/11593381). Passwords and
 logs in by username and password, and which key is for what only the platform's own form says.
 """
 
+from connectors.trackers.tables import unended
 from storage.ledger.errors import Refused
 from storage.ledger.imports.tracker import Part, Problem, Setup, TrackerAccount
 from storage.ledger.tables import TableError, decode_text, plain_name, read_table
@@ -13,10 +14,10 @@ TITLE = "StatsDrone"
 _MOST_CELLS = 5
 
 
-def read_file(raw: bytes) -> list[Part]:
+def read_file(raw: bytes, encoding: str = "") -> list[Part]:
     """Accounts of the programs. Raises Refused at `file`, naming the line and no cell of it."""
     try:
-        rows = _rows(raw)
+        rows = _rows(raw, encoding)
     except TableError as error:
         raise Refused(f"file: {error}", field="file") from None
     accounts: dict[str, TrackerAccount] = {}
@@ -41,12 +42,14 @@ def read_file(raw: bytes) -> list[Part]:
             key=key, name=name, currency=currency, tags=tuple(tags),
             note="From StatsDrone, without its password: account edit gives it the login of its API.",
         )  # fmt: skip
+    if rows and not raw.rstrip(b"\x00").endswith((b"\n", b"\r")):
+        problems.append(unended(rows[-1][0]))
     return [Setup(accounts=tuple(accounts.values()), problems=tuple(problems))]
 
 
-def _rows(raw: bytes) -> list[tuple[int, list[str]]]:
+def _rows(raw: bytes, encoding: str) -> list[tuple[int, list[str]]]:
     """The lines with their numbers: a header of our own is put before them, for the file has none."""
-    text = decode_text(raw)
+    text = decode_text(raw, encoding)
     if not text.strip():
         raise TableError("it is empty")
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")

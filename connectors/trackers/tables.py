@@ -108,7 +108,7 @@ def read_table_file(raw: bytes, options: FileOptions) -> list[Part]:
         if table.outside:
             row = table.outside[0]
             raise TableError(f"{' '.join(filter(None, row.cells))[:80]!r} is neither header nor row", row.line)
-        return _read_block(table.blocks[0], header, options)
+        return _read_block(table.blocks[0], header, options, whole=table.ends_with_line_end)
     except TableError as error:
         raise Refused(f"file: {error}", field="file") from None
 
@@ -154,7 +154,7 @@ def _kind(columns: Mapping[str, int], options: FileOptions) -> str:
     raise TableError(f"what it holds cannot be told by its columns: say kind={'|'.join(KINDS)}")
 
 
-def _read_block(block: Block, header: _Header, options: FileOptions) -> list[Part]:
+def _read_block(block: Block, header: _Header, options: FileOptions, *, whole: bool) -> list[Part]:
     meanings = [header.meaning(name) for name in block.names]
     columns: dict[str, int] = {}
     for at, meaning in enumerate(meanings):
@@ -175,7 +175,15 @@ def _read_block(block: Block, header: _Header, options: FileOptions) -> list[Par
     }  # fmt: skip
     setup, *rest = readers[kind](rows)
     assert isinstance(setup, Setup)  # noqa: S101 - every reader begins with it
-    return [msgspec.structs.replace(setup, problems=(*setup.problems, *unread), by_name=options.by_name), *rest]
+    ending = () if whole or rows.totals else (unended(block.rows[-1].line),)
+    problems = (*setup.problems, *unread, *rows.problems.values(), *ending)
+    return [msgspec.structs.replace(setup, problems=problems, by_name=options.by_name), *rest]
+
+
+def unended(line: int) -> Problem:
+    """A last line without a line end may be whole, as some programs write it, or cut off in its last cell."""
+    why = "the file ends in the middle of a line, as some programs write it: see that it is not cut off there"
+    return Problem(kind="file", name=f"line {line}", why=why)
 
 
 class _Rows:
@@ -190,7 +198,7 @@ class _Rows:
         self._order: Order = column_order(block, columns["day"], "")[0] if "day" in columns else ""
         if "day" in columns:
             self._check_order(block, columns["day"])
-        self.problems: list[Problem] = []
+        self.problems: dict[str, Problem] = {}
         self.totals = [row for row in block.rows if self._is_total(row)]
         self.rows = [row for row in block.rows if row not in self.totals]
         if not self.rows:
@@ -240,6 +248,15 @@ class _Rows:
             raise TableError(f"{name}: {text!r} is in {beside}, and the row in {currency}", row.line)
         return amount
 
+    def country(self, row: Any) -> str:
+        """The code of the row's country; a word that is none is told of."""
+        word = self.text(row, "country")
+        code = country_code(word)
+        if word and not code and not is_missing(word):
+            why = "no country of ours is called so: what it stands at has no country"
+            self.problems[word] = Problem(kind="country", name=word, why=why)
+        return code
+
     def currency(self, row: Any) -> str:
         return (self.text(row, "currency") or self.options.currency).upper()
 
@@ -255,7 +272,7 @@ def _history(rows: _Rows) -> list[Part]:
     figures = [
         DayFigures(
             day=rows.day(row), campaign=rows.needed(row, "campaign").casefold(), currency=rows.currency(row),
-            offer=rows.text(row, "offer").casefold(), country=country_code(rows.text(row, "country")),
+            offer=rows.text(row, "offer").casefold(), country=rows.country(row),
             clicks=rows.count(row, "clicks"), unique_clicks=rows.count(row, "unique_clicks"),
             conversions=rows.count(row, "conversions"), revenue=rows.amount(row, "revenue"),
             cost=rows.amount(row, "cost"),
@@ -305,7 +322,7 @@ def _clicks(rows: _Rows) -> list[Part]:
         OldClick(
             click=rows.needed(row, "click_id"), campaign=rows.needed(row, "campaign").casefold(),
             offer=rows.text(row, "offer").casefold(), at=moment(rows.text(row, "time")),
-            country=country_code(rows.text(row, "country")), source_click=rows.text(row, "source_click_id"),
+            country=rows.country(row), source_click=rows.text(row, "source_click_id"),
             status=rows.text(row, "status"),
         )
         for row in rows.rows
