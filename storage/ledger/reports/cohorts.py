@@ -131,15 +131,14 @@ def forecast(weeks: Sequence[Week], basis: Iterable[Week], *, horizon: int, unti
     if not players or not coming or len(matured) < LEAST_WEEKS:
         return None
     value: float = sum(week.until(horizon) for week in weeks if is_matured(week.week, horizon, until))
-    own = worst = 0.0
+    own = shared = 0.0
     for week in coming:
         age = age_of(week.week, until)
         mean, variance = _rise(matured, age, horizon)
         value += week.until(age) + week.players * mean
-        own, worst = own + week.players * variance, max(worst, variance)
-    share = sum(week.players for week in coming) / players
-    of_mean = share**2 * worst / sum(week.players for week in matured)
-    spread = _student(len(matured) - 1) * math.sqrt(own / players**2 + of_mean)
+        own, shared = own + week.players * variance, shared + week.players * math.sqrt(variance)
+    of_mean = shared**2 / sum(week.players for week in matured)  # the means of all ages are of the same weeks
+    spread = _student(len(matured) - 1) * math.sqrt(own + of_mean) / players
     estimate = value / players
     return Forecast(
         horizon=horizon, estimate=round(estimate), low=round(estimate - spread), high=round(estimate + spread),
