@@ -36,7 +36,7 @@ OTHERS = {
     "sources": "name,postback\nPush,https://p.example.test/?c={click_id}\nPop,https://q.example.test/?c={click_id}\n",
 }
 #: Day, country, clicks, conversions, what the raw statuses count, revenue and cost of each row.
-FIGURES = [
+FIGURES: list[tuple[object, ...]] = [
     (date(2026, 9, 1), "AT", 1200, 14, 3, 240_500_000, 96_000_000),
     (date(2026, 9, 13), "DE", 300, 2, 0, 40_000_000, 24_000_000),
 ]

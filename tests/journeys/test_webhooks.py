@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -18,12 +19,15 @@ import httpx
 import pytest
 
 from tests.journeys.conftest import Deploy
-from tests.journeys.deployment import DAY, Deployment, wait_for
+from tests.journeys.deployment import DAY, Deployment
 from tests.journeys.steps import click, convert, figures, today, tracked_campaign
+from tests.waiting import wait_for
 
 #: What a day at the platform looks like.
-USUAL = {"visits_count": 40, "registrations_count": 10, "first_deposits_count": 4, "deposits_sum": "400.00",
-         "ngr": "125.00", "partner_income": "90.00"}  # fmt: skip
+USUAL: dict[str, Any] = {
+    "visits_count": 40, "registrations_count": 10, "first_deposits_count": 4, "deposits_sum": "400.00", "ngr": "125.00",
+    "partner_income": "90.00",
+}  # fmt: skip
 TYPES = {
     "conversion.registration", "conversion.first_deposit", "conversion.deposit", "conversion.qualified",
     "conversion.reversal", "alert.firing", "alert.over", "alert.event", "digest", "sync.done", "sync.failed",
@@ -112,7 +116,7 @@ def add_webhook(hub: Deployment, receiver: Receiver, path: str, **more: Any) -> 
 
 def platform_says(affilka: httpx.Client, days: list[str], times: int = 1) -> None:
     for day in days:
-        grown = {
+        grown: dict[str, Any] = {
             name: value * times if isinstance(value, int) else f"{float(value) * times:.2f}"
             for name, value in USUAL.items()
         }
@@ -122,6 +126,14 @@ def platform_says(affilka: httpx.Client, days: list[str], times: int = 1) -> Non
 def log(hub: Deployment, webhook: str) -> list[dict[str, Any]]:
     calls: list[dict[str, Any]] = hub.get("webhook/log", webhook=webhook)["items"]
     return calls
+
+
+def failed_call(hub: Deployment, webhook: str) -> bool:
+    return any(call["error"] for call in log(hub, webhook))
+
+
+def was_sent(hub: Deployment, webhook: str) -> bool:
+    return any(call["state"] == "sent" for call in log(hub, webhook))
 
 
 def conversions(hub: Deployment, link: str, postback: str) -> None:
@@ -159,8 +171,7 @@ def test_every_event_reaches_a_receiver_signed_and_what_fails_is_told_again(
         platform_says(affilka, days)
         hub.sync("affilka-main")
         for path in ("flaky", "slow"):
-            wait_for(lambda path=path: log(hub, path) and log(hub, path)[0]["error"], f"a failed try of {path}",
-                     told=hub.log)  # fmt: skip
+            wait_for(partial(failed_call, hub, path), f"a failed try of {path}", told=hub.log)
         assert "500" in log(hub, "flaky")[0]["error"]
 
         receiver.days = 1
@@ -197,9 +208,8 @@ def expect(hub: Deployment, receiver: Receiver, *types: str) -> None:
 def the_log_is_shown(hub: Deployment) -> None:
     """By the command, in the shell and on the cockpit's page: each call with its tries."""
     for name in ("flaky", "slow"):
-        (call,) = wait_for(
-            lambda name=name: [call for call in log(hub, name) if call["state"] == "sent"], f"the log of {name}"
-        )
+        wait_for(partial(was_sent, hub, name), f"the log of {name}")
+        (call,) = log(hub, name)
         assert (call["attempts"], call["status"]) == (2, 204)
     events = {call["event"] for call in log(hub, "everything")}
     assert {"registration", "alert", "digest", "sync", "held_report", "test"} <= events
