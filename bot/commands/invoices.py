@@ -17,7 +17,7 @@ from bot.core.message import Block, Button, Buttons, Fields, File, Message, Noti
 from bot.core.permissions import Scope
 from bot.forms.first_steps import begin
 from bot.render.figures import NONE, money
-from bot.render.paper import Paper, draw_pdf
+from bot.render.paper import Paper, PaperTable, draw_pdf
 from storage.catalogue import names
 from storage.catalogue.entities import page
 from storage.ledger.errors import Refused
@@ -248,8 +248,10 @@ def _paper(row: Row[Any], invoice: Invoice) -> Paper:
         sender=(sender.name, *_split(sender.address), *_labelled("Tax id", sender.tax_id)),
         recipient=_split(invoice.recipient),
         fields=(("Date", f"{invoice.issued}"), ("Due", f"{invoice.due}"), ("Period", invoice.month)),
-        columns=("Service", "Amount"), rows=((f"Affiliate commission {invoice.month}", total),),
-        total=("Total", total), notes=(*void, *_split(sender.bank), *_split(sender.note)),
+        tables=(
+            PaperTable(columns=("Service", "Amount"), rows=((f"Affiliate commission {invoice.month}", total),),
+                       total=("Total", total)),
+        ), notes=(*void, *_split(sender.bank), *_split(sender.note)),
     )  # fmt: skip
 
 
@@ -342,13 +344,35 @@ async def _add_file(ctx: Context, made: Statements, account: Row[Any], form: str
 
 
 def _statement_paper(ctx: Context, made: Statements, account: Row[Any], sender: Details) -> Paper:
-    shown = [(each.currency, line) for each in made.items for line in each.lines][-36:]
-    rows = tuple((line.month, *(money(value, currency) for value in _amounts(line))) for currency, line in shown)
+    months = sorted({line.month for each in made.items for line in each.lines})
+    period = (("Period", " to ".join(dict.fromkeys((months[0], months[-1])))),) if months else ()
     return Paper(
-        title=f"Statement: {account.name}", sender=(sender.name, *_split(sender.address)), recipient=(account.name,),
-        fields=(("Date", f"{ctx.today}"),), columns=_COLUMNS, rows=rows,
-        notes=("Payments settle the invoice that is due first.",),
+        title=f"Statement: {account.name}", recipient=(account.name,),
+        sender=(sender.name, *_split(sender.address), *_labelled("Tax id", sender.tax_id)),
+        fields=(("Date", f"{ctx.today}"), *period),
+        tables=tuple(table for each in made.items for table in _statement_tables(each)),
+        notes=("Payments settle the invoice that is due first.", *_split(sender.bank)), wide=True,
     )  # fmt: skip
+
+
+def _statement_tables(made: AccountStatement) -> tuple[PaperTable, ...]:
+    """The months of a currency with their sums, and its invoices."""
+    sums = [sum(column) for column in zip(*map(_amounts, made.lines), strict=True)]
+    months = PaperTable(
+        title=f"In {made.currency}", columns=_COLUMNS,
+        total=("Total", *(money(value, made.currency) for value in sums)),
+        rows=tuple((line.month, *(money(value, made.currency) for value in _amounts(line))) for line in made.lines),
+    )  # fmt: skip
+    billed = PaperTable(
+        title=f"Invoices in {made.currency}", columns=("Invoice", "Month", "Issued", "Due", "State", "Amount", "Paid",
+                                                       "Open"), texts=5,
+        rows=tuple(
+            (each.code, each.month, f"{each.issued}", f"{each.due}", each.state, money(each.amount, each.currency),
+             money(each.paid, each.currency), money(each.open, each.currency))
+            for each in made.invoices
+        ),
+    )  # fmt: skip
+    return (months, billed) if made.invoices else (months,)
 
 
 async def _one(ctx: Context, row: Row[Any]) -> Invoice:
