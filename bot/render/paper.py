@@ -145,7 +145,7 @@ class _Pages:
         if spare < 0:
             words = sum(needs[: table.texts])
             needs = [need + spare * need / words if at < table.texts else need for at, need in enumerate(needs)]
-        edges = list(accumulate((need + max(spare, 0) / len(needs) for need in needs), initial=float(self.left)))
+        edges = list(accumulate((need + max(spare, 0) / len(needs) for need in needs), initial=1.0 * self.left))
         return _Columns(tuple(map(round, edges)), table.texts, size)
 
 
