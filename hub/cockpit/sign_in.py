@@ -6,7 +6,7 @@ from litestar import HttpMethod, Request, Response, post, route
 from litestar.datastructures import Cookie
 from litestar.enums import RequestEncodingType
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Body
+from litestar.params import Body, FromPath
 
 from hub.cockpit.page import HEADERS, Cockpit
 from hub.cockpit.session import CSRF_FIELD
@@ -30,7 +30,7 @@ def _link_routes(cockpit: Cockpit, limited: Limits) -> list[HTTPRouteHandler]:
     runtime, sessions = cockpit.runtime, cockpit.sessions
 
     @route("/cockpit/enter/{code:str}", http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
-    async def enter(request: Request[Any, Any, Any], code: str) -> Response[str]:
+    async def enter(request: Request[Any, Any, Any], code: FromPath[str]) -> Response[str]:
         """Sign in by a one-time link. What previews links in a chat does not use it up, and where another site's page
         leads here the person is asked first: it may be a link that signs them in as another person."""
         if (refused := limits.waiting(limited.sign_ins, limited.address(request.scope))) is not None:
@@ -44,7 +44,7 @@ def _link_routes(cockpit: Cockpit, limited: Limits) -> list[HTTPRouteHandler]:
         return await entered(request, code)
 
     @post("/cockpit/enter/{code:str}", include_in_schema=False, request_max_body_size=MOST_BYTES)
-    async def enter_after_all(request: Request[Any, Any, Any], code: str) -> Response[str]:
+    async def enter_after_all(request: Request[Any, Any, Any], code: FromPath[str]) -> Response[str]:
         if (refused := limits.waiting(limited.sign_ins, limited.address(request.scope))) is not None:
             return refused  # type: ignore[return-value]
         sessions.check_form(request, None)

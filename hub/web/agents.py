@@ -28,7 +28,7 @@ NOT_INSTALLED = "the agents' part is not installed: pip install 'casinoflux[mcp]
 def agent_route(runtime: Runtime, limited: Limits) -> ASGIRouteHandler:
     """The route; a token says who asks, as over the API."""
 
-    @asgi(PATH)
+    @asgi(PATH, copy_scope=True)
     async def agents(scope: Any, receive: Any, send: Any) -> None:
         request: Request[Any, Any, Any] = Request(scope, receive, send)
         refused = _foreign_page(runtime, request) or _no_stream(request)

