@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hub.cockpit.page import Cockpit
 from storage.catalogue.names import slug
 from storage.db import tasks
+from storage.db.turns import in_turns
 from storage.ledger.clicks.click_id import instant_of
 from storage.ledger.facts import Reason
 from storage.tables import campaigns, clicks, conversions, offers, sites, sources, user_agents
@@ -87,7 +88,7 @@ class Feed:
         """Read what is new until the last listener has left; started again after a failure."""
         self._click = -1  # while no page listened, more may have happened than a page shows
         while self._listeners:
-            if events := [Sent(event, _encoded(event)) for event in await self._new()]:
+            if events := [Sent(event, _encoded(event)) async for event in in_turns(await self._new())]:
                 self._recent.extend(events)
                 for queue in self._listeners:
                     if not queue.full():
@@ -96,7 +97,8 @@ class Feed:
 
     async def _new(self) -> list[Event]:
         self._codec = await self._cockpit.codec()
-        return await self._runtime.database.look(self._read)
+        async with self._runtime.database.read() as tx:
+            return await self._read(tx)
 
     async def _read(self, tx: AsyncConnection) -> list[Event]:
         if self._click < 0:
@@ -121,7 +123,7 @@ class Feed:
         rows = list(reversed((await tx.execute(newest)).all()))
         if rows and not latest:
             self._click = rows[-1].id
-        return [self._click_event(row) for row in rows]
+        return [self._click_event(row) async for row in in_turns(rows)]
 
     def _click_event(self, row: Any) -> Event:
         click = self._codec.encode(row.id)

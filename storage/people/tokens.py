@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, bindparam, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.secrets import new_token, token_hash
@@ -109,23 +109,26 @@ async def _delete_ended(tx: AsyncConnection, now: datetime) -> None:
     await tx.execute(delete(tokens).where(or_(old_link, old_session)))
 
 
+_PARENT = tokens.alias("parent")
+_HOLDER = (
+    select(
+        tokens, members.c.code.label("member_code"), members.c.role.label("member_role"),
+        members.c.campaigns.label("member_campaigns"), _PARENT.c.code.label("parent_code"),
+    )
+    .outerjoin(members, members.c.id == tokens.c.member_id)
+    .outerjoin(_PARENT, _PARENT.c.id == tokens.c.parent_id)
+    .where(
+        tokens.c.token_hash == bindparam("hash"), tokens.c.kind == bindparam("kind"), tokens.c.revoked_at.is_(None),
+        or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > bindparam("now")), members.c.removed_at.is_(None),
+        _PARENT.c.revoked_at.is_(None), or_(_PARENT.c.expires_at.is_(None), _PARENT.c.expires_at > bindparam("now")),
+    )
+)  # fmt: skip
+
+
 async def holder(tx: AsyncConnection, token: str, now: datetime, kind: Kind = Kind.API) -> Holder | None:
     """Whom a token of this kind speaks for; None if it is unknown, revoked or expired, or what it depends on is."""
-    parent = tokens.alias("parent")
-    query = (
-        select(
-            tokens, members.c.code.label("member_code"), members.c.role.label("member_role"),
-            members.c.campaigns.label("member_campaigns"), parent.c.code.label("parent_code"),
-        )
-        .outerjoin(members, members.c.id == tokens.c.member_id)
-        .outerjoin(parent, parent.c.id == tokens.c.parent_id)
-        .where(
-            tokens.c.token_hash == token_hash(token), tokens.c.kind == kind.value, tokens.c.revoked_at.is_(None),
-            or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now), members.c.removed_at.is_(None),
-            parent.c.revoked_at.is_(None), or_(parent.c.expires_at.is_(None), parent.c.expires_at > now),
-        )
-    )  # fmt: skip
-    row = (await tx.execute(query)).one_or_none()
+    values = {"hash": token_hash(token), "kind": kind.value, "now": now}
+    row = (await tx.execute(_HOLDER, values)).one_or_none()
     return None if row is None else _holder(row)
 
 
