@@ -19,11 +19,12 @@ from hub.runtime.runtime import Runtime
 from hub.sites import pages as site_pages
 from hub.sites.beacon import BEACON, Beacon
 from hub.sites.images import Images
+from hub.sites.own_files import OwnFiles
 from hub.sites.own_page import SCRIPT, VISIT, OwnPages, script_page
 from hub.sites.pages import LEGAL, Page
 from hub.sites.variant_choice import choose
 from hub.sites.visits import Visits
-from storage.catalogue import site_files, site_snapshot
+from storage.catalogue import site_snapshot
 from storage.catalogue.site_files import INDEX
 from storage.catalogue.site_snapshot import Served, Serving, Variant
 from storage.catalogue.sites import DRAFT, PUBLISHED, preview_signature
@@ -52,6 +53,7 @@ class Sites:
         self.beacon = Beacon(runtime, self.visits)
         self.own_pages = OwnPages(runtime, self.visits)
         self.images = Images(runtime)
+        self.files = OwnFiles(runtime)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -81,6 +83,7 @@ class Sites:
         published = (site for site in serving.sites if site.status == PUBLISHED)
         self._by_host = {host: site for site in published for host in site.hosts}
         self._by_code, self._moved, self._pages = by_code, serving.moved, {}
+        self.files.forget()
         self._hosts.replace(serving.hosts)
 
     def owns(self, scope: Scope) -> bool:
@@ -166,26 +169,13 @@ class Sites:
             location = f"{base}/".encode() + (b"?" + query if query else b"")  # so that its own links are found
             await _send(send, 302, [(b"location", location), (b"cache-control", b"no-store")], b"")
             return
-        page, click = await self._file(site, base, path), _click(scope)
+        page, click = await self.files.page(site, base, path), _click(scope)
         if page is None:
             await _answer(send, self._page(site, site.variants[0], path, base), scope, "", [])
             return
         if path == INDEX and site.status != DRAFT:
             self.visits.add(scope, site, click)
         await _answer(send, page, scope, click, [])
-
-    async def _file(self, site: Served, base: str, path: str) -> Page | None:
-        today = self.runtime.clock().astimezone(self.runtime.deployment.zone).date()
-        key = (site.id, "file", path, base, today.month)
-        if key not in self._pages:
-            async with self.runtime.configuration.read() as tx:
-                content = await site_files.content(tx, site.id, path)
-            if content is None:
-                return None
-            if not path.endswith((".html", ".htm")):
-                return site_pages.file_page(path, content, base=base)
-            self._pages[key] = site_pages.own_page(site, content.decode(), base=base, today=today)
-        return self._pages[key]
 
     def _ident(self, scope: Scope) -> tuple[str, bool]:
         """Something that stays with a visitor without a cookie, and whether it is a machine."""
@@ -266,7 +256,7 @@ def _requested_variant(scope: Scope) -> str:
 
 
 async def _answer(send: Send, page: Page, scope: Scope, click: str, cookies: list[tuple[bytes, bytes]]) -> None:
-    zipped = not click and _accepts_gzip(scope)
+    zipped = bool(page.zipped) and not click and _accepts_gzip(scope)
     body = page.zipped if zipped else page.body(click)
     headers = [*page.headers, *cookies, (b"content-length", str(len(body)).encode())]
     if zipped:

@@ -28,6 +28,9 @@ LEGAL = ("terms", "privacy", "responsible-gambling")
 #: Stands in links where the query with the visitor's click id begins; random, so that no team's text can hold it.
 _MARK = f"mark{secrets.token_hex(12)}"
 
+#: Kinds of files that become smaller by gzip.
+_PACKED_WELL = ("text/", "application/json", "image/svg", "font/ttf")
+
 Header = tuple[bytes, bytes]
 
 
@@ -83,16 +86,17 @@ def own_page(site: Served, text: str, *, base: str, today: date) -> Page:
 
 
 def file_page(path: str, content: bytes, *, base: str) -> Page:
-    """A file beside the page: a picture, a style, a script."""
+    """A file beside the page: a picture, a style, a script. Pictures and films are packed already."""
+    kind = site_files.kind_of(path) or "application/octet-stream"
     headers = [
-        (b"content-type", (site_files.kind_of(path) or "application/octet-stream").encode()),
+        (b"content-type", kind.encode()),
         (b"cache-control", b"public, max-age=300"), (b"x-content-type-options", b"nosniff"),
         (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; sandbox"),
         (b"vary", b"accept-encoding"),
     ]  # fmt: skip
     if base:
         headers.append((b"access-control-allow-origin", b"*"))  # the page there has an origin of its own
-    zipped = gzip.compress(content, 6, mtime=0)
+    zipped = gzip.compress(content, 6, mtime=0) if kind.startswith(_PACKED_WELL) else b""
     return Page(status=200, headers=tuple(headers), parts=(content,), plain=content, zipped=zipped)
 
 

@@ -1,6 +1,7 @@
 """A team's own page as files: an archive is read with limits on everything in it, and kept file by file."""
 
 import io
+import lzma
 import re
 import stat
 import zipfile
@@ -18,6 +19,7 @@ MAX_FILES = 500
 MAX_FILE = 5_000_000  # bytes of one file, unpacked
 MAX_TOTAL = 30_000_000  # bytes of all, unpacked
 LONGEST_PATH = 200  # characters
+MAX_LIST = 400_000  # bytes of an archive's list of its files
 INDEX = "index.html"
 #: What may be in a page, by the end of its name.
 KINDS = {
@@ -28,6 +30,10 @@ KINDS = {
     "ttf": "font/ttf", "mp4": "video/mp4", "webm": "video/webm",
 }  # fmt: skip
 _LEFT_OUT = ("__MACOSX/", ".DS_Store", "Thumbs.db")
+_DAMAGED = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError, OSError,
+)  # fmt: skip
+_LONGEST_END = 22 + 65_535 + 22  # the last record with its comment, and room
 _OFFER = re.compile(r"\{offer:([^{}\s]{1,100})\}")
 
 
@@ -36,26 +42,40 @@ def kind_of(path: str) -> str | None:
     return KINDS.get(path.rpartition(".")[2].lower()) if "." in path else None
 
 
+def is_page(path: str) -> bool:
+    """Whether a file is HTML, however its name is written: it gets the footer, and its links are filled."""
+    return (kind_of(path) or "").startswith("text/html")
+
+
 def read_archive(raw: bytes) -> dict[str, bytes]:
     """The files of a ZIP by their paths, a lone folder around them taken away. Raises Refused at `file`.
 
     Sizes are those that come out, whatever the archive states of itself.
     """
+    _check_list(raw)
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             files = _unpacked(archive)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, UnicodeError, OSError) as error:
+    except _DAMAGED as error:
         raise _refusal(f"this is no ZIP that can be read ({error})") from None
     files = _without_folder(files)
     if INDEX not in files:
         raise _refusal(f"there is no {INDEX} in it")
     for path, content in files.items():
-        if path.endswith((".html", ".htm")):
+        if is_page(path):
             try:
                 content.decode()
             except UnicodeDecodeError:
                 raise _refusal(f"{path} is not UTF-8") from None
     return files
+
+
+def _check_list(raw: bytes) -> None:
+    """The list of the files is read whole: Python takes ten times its size in memory for that. Its length stands in
+    the archive's last record (APPNOTE.TXT 4.3.16)."""
+    end = raw.rfind(b"PK\5\6", -_LONGEST_END)
+    if end >= 0 and int.from_bytes(raw[end + 12 : end + 16], "little") > MAX_LIST:
+        raise _refusal(f"its list of files is too long, at most {MAX_FILES} may be in it")
 
 
 def _unpacked(archive: zipfile.ZipFile) -> dict[str, bytes]:
@@ -107,7 +127,7 @@ def _without_folder(files: dict[str, bytes]) -> dict[str, bytes]:
 
 def offers_named(files: Mapping[str, bytes]) -> set[str]:
     """Codes of the offers that the pages link to by `{offer:code}`."""
-    pages = (content.decode() for path, content in files.items() if path.endswith((".html", ".htm")))
+    pages = (content.decode() for path, content in files.items() if is_page(path))
     return {code.lower() for text in pages for code in _OFFER.findall(text)}
 
 

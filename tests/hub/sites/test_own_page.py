@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from sqlalchemy import func, select
 
+from hub.sites import own_files
 from hub.sites.own_page import script
 from storage.ledger.errors import Refused
 from storage.tables import click_rollup, clicks, site_views
@@ -219,3 +220,23 @@ async def test_a_page_of_ones_own_files_has_our_footer_and_links_and_an_origin_o
         assert (await team.get("/s/top/terms")).status == 200
         assert (await send(team, "site files", None, site="top", remove=True)).files == 0
         assert (await team.get("/s/top")).status == 200
+
+
+async def test_files_of_a_page_are_packed_where_that_helps_and_kept_within_bounds(
+    opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_files, "MOST_BYTES", 250_000)
+    pictures = {f"{n}.jpg": bytes([n]) * 100_000 for n in range(5)}
+    files = {"index.html": b"<p>{site}</p>", "second.HTML": b"<body>{site}</body>", "a.css": b"p{}" * 90, **pictures}
+    async with measuring(opened, tmp_path) as team:
+        await send(team, "site files", None, site="top", file=b64encode(packed(files)).decode())
+        zipped = {"accept-encoding": "gzip"}
+        assert (await team.get("/s/top/a.css", headers=zipped)).header("content-encoding") == "gzip"
+        assert "18+" in (await team.get("/s/top/second.HTML")).text
+        for path, content in pictures.items():
+            got = await team.get(f"/s/top/{path}", headers=zipped)
+            assert (got.header("content-encoding"), got.body) == ("", content)
+        kept = team.sites.files._kept.values()
+        assert 0 < sum(len(page.plain) for page in kept) <= own_files.MOST_BYTES
+        assert (await send(team, "site files", None, site="top", remove=True)).files == 0
+        assert (await team.get("/s/top/1.jpg")).status == 404

@@ -48,6 +48,36 @@ def test_what_may_not_be_in_a_page_is_refused(files: dict[str, bytes], fault: st
     assert refusal.value.field == "file"
 
 
+def test_a_list_of_more_files_than_a_page_has_is_not_even_read() -> None:
+    raw = packed({"index.html": PAGE})
+    begins, ends = raw.index(b"PK\1\2"), raw.index(b"PK\5\6")
+    count = 9_000
+    listed = raw[begins:ends] * count
+    end = raw[ends : ends + 12] + len(listed).to_bytes(4, "little") + raw[ends + 16 :]
+    with pytest.raises(Refused, match="list of files is too long"):
+        read_archive(raw[:begins] + listed + end)
+
+
+def test_a_damaged_file_is_read_whole_or_refused_however_it_is_packed() -> None:
+    refused = 0
+    for method in (zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2, zipfile.ZIP_DEFLATED):
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w", method) as archive:
+            archive.writestr("index.html", PAGE * 50)
+        raw = bytearray(out.getvalue())
+        for place in range(40, raw.index(b"PK\1\2")):
+            damaged = bytes(raw[:place]) + bytes([raw[place] ^ 0xFF]) + bytes(raw[place + 1 :])
+            try:
+                assert read_archive(damaged) == {"index.html": PAGE * 50}
+            except Refused:
+                refused += 1
+    assert refused > 30
+
+
+def test_html_is_html_however_its_name_is_written() -> None:
+    assert offers_named(read_archive(packed({"index.html": b"", "Second.HTML": PAGE}))) == {"lucky-star"}
+
+
 def test_links_and_damaged_archives_are_refused() -> None:
     with pytest.raises(Refused, match="a link"):
         read_archive(packed({"index.html": b"/etc/passwd"}, link="index.html"))
