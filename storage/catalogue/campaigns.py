@@ -64,7 +64,9 @@ async def add(
         insert(campaigns).values(team_id=team_id, created_at=now, **values).returning(campaigns.c.id)
     )
     campaign_id = int(made.scalar_one())
-    await set_offers(tx, team_id=team_id, campaign_id=campaign_id, now=now, weights=weights)
+    await _add_offers(tx, campaign_id, weights)
+    await _begin_spans(tx, team_id, campaign_id, weights, now)
+    await touch_marks.touch_campaign(tx, team_id, values["code"], now)
     return campaign_id
 
 
@@ -107,13 +109,27 @@ async def set_offers(
 ) -> None:
     """Replace a campaign's offers; spans remember which were in it when (allocation asks)."""
     await tx.execute(delete(campaign_offers).where(campaign_offers.c.campaign_id == campaign_id))
+    await _add_offers(tx, campaign_id, weights)
+    await _store_spans(tx, team_id=team_id, campaign_id=campaign_id, now=now, active=set(weights))
+
+
+async def _add_offers(tx: AsyncConnection, campaign_id: int, weights: dict[int, int]) -> None:
     rows = [
         {"campaign_id": campaign_id, "offer_id": offer_id, "position": place, "weight": weight}
         for place, (offer_id, weight) in enumerate(weights.items())
     ]
     if rows:
         await tx.execute(insert(campaign_offers), rows)
-    await _store_spans(tx, team_id=team_id, campaign_id=campaign_id, now=now, active=set(weights))
+
+
+async def _begin_spans(
+    tx: AsyncConnection, team_id: int, campaign_id: int, offer_ids: Iterable[int], now: datetime
+) -> None:
+    rows = [
+        {"team_id": team_id, "campaign_id": campaign_id, "offer_id": offer_id, "since": now} for offer_id in offer_ids
+    ]
+    if rows:
+        await tx.execute(insert(campaign_offer_spans), rows)
 
 
 async def set_status(tx: AsyncConnection, campaign: Row[Any], status: str, now: datetime) -> None:
@@ -130,12 +146,7 @@ async def _store_spans(tx: AsyncConnection, *, team_id: int, campaign_id: int, n
     open_now = set((await tx.execute(select(spans.c.offer_id).where(*running))).scalars())
     if ended := open_now - active:
         await tx.execute(update(spans).where(*running, spans.c.offer_id.in_(ended)).values(until=now))
-    new = [
-        {"team_id": team_id, "campaign_id": campaign_id, "offer_id": offer_id, "since": now}
-        for offer_id in active - open_now
-    ]
-    if new:
-        await tx.execute(insert(spans), new)
+    await _begin_spans(tx, team_id, campaign_id, active - open_now, now)
     code = (await tx.execute(select(campaigns.c.code).where(campaigns.c.id == campaign_id))).scalar_one()
     await touch_marks.touch_campaign(tx, team_id, code, now)
 
