@@ -1,16 +1,19 @@
 """Moving in from another tracker: each import from a constructed recording to figures equal to those it holds."""
 
 import base64
+import re
 import zlib
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import func, select
 
 from hub.jobs import imports
 from storage.ledger.errors import ConnectorError, Refused
 from storage.tables import campaigns, import_parts, imported_days, revenue
+from tests.connectors.test_bad_input import again, whole
 from tests.connectors.trackers import recordings
 from tests.connectors.web import Request, answer, serving
 from tests.hub.syncing import Hub, hub
@@ -247,6 +250,59 @@ async def test_another_tracker_moves_in(opened: Opened, system: str) -> None:
         query = f"cid={click}&{EVENTS[system]}={status}&payout=80&txid=1"
         shown = await say(f'simulate postback url="{query}" account=lucky-partners')
         assert (shown["outcome"], shown["event"]) == ("accepted", "first_deposit")
+
+
+def without_offer(recording: Callable[[], Any], path: str, name: str) -> Callable[[Request], Any]:
+    """The recording after an offer was deleted there: no list has it, campaigns and figures still refer to it."""
+    inner = recording()
+
+    def answering(request: Request) -> Any:
+        content = inner(request)
+        if not request.path.endswith(path):
+            return content
+        listed = msgspec.json.decode(whole(content)[1])
+        rows = listed["offers"] if isinstance(listed, dict) else listed
+        rows[:] = [row for row in rows if row.get("name", row.get("title")) != name]
+        return again(content, msgspec.json.encode(listed))
+
+    return answering
+
+
+@on_sqlite
+@pytest.mark.parametrize(("system", "path"), [
+    ("binom", "/info/offer"), ("voluum", "/offer"), ("redtrack", "/offers"), ("keitaro", "/offers"),
+])  # fmt: skip
+async def test_deleted_offers_clashing_names_and_edits_are_told_by_every_tracker(
+    opened: Opened, system: str, path: str
+) -> None:
+    recording = recordings.keitaro if system == "keitaro" else TRACKERS[system][0]
+    async with hub(opened) as deployment, serving(without_offer(recording, path, "Wild Win")) as web:
+        say = deployment.say
+        await say("account add postback_only name=Mine")
+        await say('offer add casino=X account=mine tag=x name="Lucky Star DE" url=https://x.example.test/?c={click_id}')
+        login = "access_id=a1 " if system == "voluum" else ""
+        line = f"import {system} {login}key={recordings.KEY} url={web.url} {DATES}"
+        shown = await read_over_http(deployment, line)
+        title = {"redtrack": "RedTrack"}.get(system, system.title())
+        assert shown["plan"]["renamed"] == [f"offer 'Lucky Star DE' becomes 'Lucky Star DE ({title})'"]
+        told = [problem["why"] for problem in shown["plan"]["problems"] if problem["name"] == "Push DE"]
+        assert any(re.search(r"there is no offer \S+: left out", why) for why in told)
+        await carried_out(deployment, shown["id"])
+        (share,) = (await say("campaign show push-de"))["offers"]
+        assert share.startswith(f"lucky-star-de-{system}:")
+        assert (await say("offer show lucky-star-de"))["url"] == "https://x.example.test/?c={click_id}"
+        question = await say(f'offer edit lucky-star-de-{system} url="https://edited.example.test/?c={{click_id}}"')
+        await say(f"confirm {question['confirm']}")  # a running campaign sends to it
+        await say('campaign edit push-de name="Push Germany"')
+        again_shown = await read_over_http(deployment, line)
+        assert set(again_shown["plan"]["make"].values()) == {0}
+        assert again_shown["plan"]["kept"] == [
+            f"offer Lucky Star DE ({title}) was changed here (url): it stays so",
+            "campaign Push Germany was changed here (name): it stays so",
+        ]
+        await carried_out(deployment, again_shown["id"])
+        assert (await say(f"offer show lucky-star-de-{system}"))["url"].startswith("https://edited.example.test/")
+        assert (await say("campaign show push-de"))["name"] == "Push Germany"
 
 
 @on_sqlite
