@@ -57,9 +57,13 @@ def clicks(seed: int, path: str = "/c/bench") -> list[bytes]:
 
 
 def hammer(
-    port: int, seconds: float, connections: int, requests: Sequence[bytes], *, status: bytes = b"302"
-) -> dict[str, float]:
-    """Requests for some seconds; throughput, percentiles in milliseconds, and how many answers were not as wanted."""
+    port: int, seconds: float, connections: int, requests: Sequence[bytes], *, status: bytes = b"302",
+    answers: list[tuple[float, float]] | None = None,
+) -> dict[str, float]:  # fmt: skip
+    """Requests for some seconds; throughput, percentiles in milliseconds, and how many answers were not as wanted.
+
+    `answers` gets the time of day of each answer, and the seconds it took.
+    """
     poll = select.epoll()
     socks: dict[int, socket.socket] = {}
     sent: dict[int, float] = {}
@@ -85,6 +89,8 @@ def hammer(
             data = sock.recv(65536)
             now = clock()
             took.append(now - sent[number])
+            if answers is not None:
+                answers.append((time.time(), took[-1]))
             if not data.startswith(expected):
                 wrong += 1
             sent[number] = now

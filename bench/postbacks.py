@@ -13,7 +13,8 @@ from pathlib import Path
 from sqlalchemy import select
 
 from bench.load import hammer
-from bench.stage import CONNECTIONS, Line, against_clicks, apart, folder, load, set_up, table, warm_server
+from bench.scale import postgresql
+from bench.stage import CONNECTIONS, Figures, Line, against_clicks, apart, folder, load, set_up, table, warm_server
 from storage.clicks.queries import codec
 from storage.db.engine import Database
 from storage.tables import clicks
@@ -53,18 +54,28 @@ def postback_load(port: int, *, seconds: float, seed: int, ids: Path) -> dict[st
 
 
 def lines(*, n: int = 3, seconds: float = 4.0) -> list[Line]:
-    """Interleaved rounds of clicks and postbacks on one SQLite server."""
+    """Interleaved rounds of clicks and postbacks on one server, on SQLite and on PostgreSQL, whose processes run where
+    the scheduler puts them."""
     with folder() as place:
-        url = f"sqlite+aiosqlite:///{place / 'bench.db'}"
-        asyncio.run(set_up(url))
-        with warm_server(url) as server:
-            names = place / "ids.json"
-            clicked, posted = [], []
-            for number in range(n):
-                clicked.append(load(server.port, seconds=seconds, seed=number))
-                names.write_text(json.dumps(asyncio.run(click_ids(url))))
-                posted.append(postback_load(server.port, seconds=seconds, seed=number, ids=names))
-    return [against_clicks("postbacks, durable ÷ clicks, durable", posted, clicked, wanted=WANTED)]
+        sqlite = measured(f"sqlite+aiosqlite:///{place / 'bench.db'}", place / "ids.json", n, seconds)
+        with postgresql() as url:
+            postgres = measured(url, place / "ids.json", n, seconds)
+    return [
+        against_clicks("postbacks, durable ÷ clicks, durable", *sqlite, wanted=WANTED),
+        against_clicks("the same on PostgreSQL", *postgres, wanted=WANTED),
+    ]
+
+
+def measured(url: str, names: Path, n: int, seconds: float) -> tuple[list[Figures], list[Figures]]:
+    """Rounds of postbacks and of clicks on a server of an empty database."""
+    asyncio.run(set_up(url))
+    clicked, posted = [], []
+    with warm_server(url) as server:
+        for number in range(n):
+            clicked.append(load(server.port, seconds=seconds, seed=number))
+            names.write_text(json.dumps(asyncio.run(click_ids(url))))
+            posted.append(postback_load(server.port, seconds=seconds, seed=number, ids=names))
+    return posted, clicked
 
 
 def main(port: str, seconds: str, connections: str, seed: str, ids: str) -> None:

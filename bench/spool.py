@@ -1,29 +1,38 @@
 """A spool of 100,000 clicks drained into PostgreSQL beside new clicks, whose p99 is compared with that before it.
 
 Another process's spool is left where the hub looks for such every ten seconds; the time is from the first of its clicks
-that is stored to the last.
+that is stored to the last, and of the new clicks those answered in that time count. `python -m bench.spool load PORT
+SEED` is their load. PostgreSQL, hub and load share all cores.
 """
 
 import asyncio
+import json
 import os
 import secrets
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from select import select as ready
 
 from sqlalchemy import func, select, text
 
+from bench.load import clicks as made_clicks
+from bench.load import hammer
 from bench.scale import postgresql
-from bench.stage import Figures, Line, Server, load, middle, set_up
+from bench.stage import Line, Server, load, set_up, table
 from storage.clicks.queries import codec
 from storage.clicks.spool import Spool, SpooledClick
 from storage.clicks.write_jobs import Agent, Click
 from storage.db.engine import Database
 from storage.db.spool_file import spool_folder
 from storage.ledger.clicks.click_id import ClickIdGenerator
-from storage.tables import campaigns, offers
+from storage.tables import campaigns, clicks, offers
 
 CLICKS = 100_000
 MOST_SECONDS, MOST_TIMES = 20.0, 2.0
@@ -31,8 +40,8 @@ _CONNECTIONS = 4  # a busy hub, not one at its limit
 _MOST_WAIT = 300.0  # seconds
 
 
-async def leave_spool(url: str, number: int, count: int) -> int:
-    """Write a dead process's spool of clicks of as many visitors; the first id in it."""
+async def leave_spool(url: str, number: int, count: int) -> tuple[int, int]:
+    """Write a dead process's spool of clicks of as many visitors; the first and the last id in it."""
     database = Database(url)
     async with database.read() as tx:
         sealed = await codec(tx)
@@ -41,7 +50,8 @@ async def leave_spool(url: str, number: int, count: int) -> int:
     ids, hour = ClickIdGenerator(1000 + number), int(datetime.now(UTC).timestamp()) // 3600
     spool = Spool(spool_folder(database), f"{sealed.fingerprint}-{number}-1")
     await asyncio.to_thread(spool.open)
-    first = ids.make()
+    records: list[SpooledClick] = []
+    first = 0
     for start in range(0, count, 1000):
         records = [
             SpooledClick(
@@ -52,35 +62,72 @@ async def leave_spool(url: str, number: int, count: int) -> int:
             )
             for n in range(start, start + 1000)
         ]  # fmt: skip
+        first = first or records[0].click.id
         await asyncio.to_thread(spool.append, records)
     await asyncio.to_thread(spool.close)
     await database.close()
-    return first
+    return first, records[-1].click.id
 
 
-async def seconds_of_drain(url: str, worker: int, count: int) -> float:
-    """Wait until all clicks of a worker's number are stored; seconds from the first seen to the last."""
+async def drained_between(url: str, first: int, last: int) -> tuple[float, float]:
+    """Wait until the last click of a spool is stored; when, by the time of day, the first and the last were seen."""
     database = Database(url)
-    of_worker = text(f"SELECT count(*) FROM clicks WHERE (id >> 12) & 1023 = {worker}")
-    first, deadline = 0.0, time.monotonic() + _MOST_WAIT
+    began, deadline = 0.0, time.time() + _MOST_WAIT
     try:
-        while time.monotonic() < deadline:
+        while time.time() < deadline:
             async with database.read() as tx:
-                stored = int((await tx.execute(of_worker)).scalar_one())
-            if stored and not first:
-                first = time.monotonic()
-            if stored >= count:
-                return time.monotonic() - first
-            await asyncio.sleep(0.2)
+                stored = set((await tx.execute(select(clicks.c.id).where(clicks.c.id.in_([first, last])))).scalars())
+            began = began or (time.time() if first in stored else 0.0)
+            if last in stored:
+                return began, time.time()
+            await asyncio.sleep(0.02)
     finally:
         await database.close()
     raise RuntimeError("the spool was not drained")
 
 
+async def count_of(url: str, worker: int) -> int:
+    """How many clicks with a worker's number are stored."""
+    database = Database(url)
+    async with database.read() as tx:
+        of_worker = text(f"SELECT count(*) FROM clicks WHERE (id >> 12) & 1023 = {worker}")
+        count = int((await tx.execute(of_worker)).scalar_one())
+    await database.close()
+    return count
+
+
+@contextmanager
+def clicking(port: int, seed: int) -> Iterator[list[tuple[float, float]]]:
+    """New clicks from another process as long as this lasts; afterwards their answers: time of day, seconds."""
+    answers: list[tuple[float, float]] = []
+    command = [sys.executable, "-m", "bench.spool", "load", str(port), str(seed)]
+    with tempfile.TemporaryFile("w+") as lines_of_answers:
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=lines_of_answers) as process:
+            try:
+                yield answers
+            finally:
+                process.communicate()  # the end of its input ends it
+        if process.returncode:
+            raise RuntimeError("answers to new clicks were not as wanted")
+        lines_of_answers.seek(0)
+        for line in lines_of_answers:
+            answers += [tuple(answer) for answer in json.loads(line)]
+
+
+def keep_clicking(port: str, seed: str) -> None:
+    """A second of clicks after the other until the input ends; a line of their answers for each."""
+    requests = made_clicks(int(seed))
+    while not ready([sys.stdin], [], [], 0)[0]:
+        answers: list[tuple[float, float]] = []
+        if hammer(int(port), 1.0, _CONNECTIONS, requests, answers=answers)["wrong"]:
+            raise SystemExit("answers were not as wanted")
+        print(json.dumps(answers))
+
+
 def lines(*, n: int = 3, count: int = CLICKS) -> list[Line]:
     """Rounds of clicks alone and of clicks beside a drain."""
-    alone: list[Figures] = []
-    beside: list[Figures] = []
+    alone: list[float] = []
+    beside: list[float] = []
     took: list[float] = []
     with postgresql() as url:
         os.chdir(Path(url.rpartition("host=")[2] or ".").parent)  # spools lie in the working folder
@@ -89,26 +136,29 @@ def lines(*, n: int = 3, count: int = CLICKS) -> list[Line]:
         try:
             load(server.port, seconds=2.0, connections=_CONNECTIONS, seed=99, anywhere=True)
             for number in range(n):
-                alone.append(load(server.port, seconds=8.0, connections=_CONNECTIONS, seed=number, anywhere=True))
-                asyncio.run(leave_spool(url, number, count))
-                with ThreadPoolExecutor(1) as thread:
-                    drain = thread.submit(asyncio.run, seconds_of_drain(url, 1000 + number, count))
-                    pieces = []
-                    while not drain.done():
-                        pieces.append(load(server.port, seconds=4.0, connections=_CONNECTIONS, seed=n, anywhere=True))
-                    took.append(drain.result())
-                beside += pieces[:-1] or pieces
+                figures = load(server.port, seconds=8.0, connections=_CONNECTIONS, seed=number, anywhere=True)
+                alone.append(figures["p99"])
+                ends = asyncio.run(leave_spool(url, number, count))
+                with clicking(server.port, n + number) as answers:
+                    began, ended = asyncio.run(drained_between(url, *ends))
+                if asyncio.run(count_of(url, 1000 + number)) != count:
+                    raise RuntimeError("not every spooled click is stored once")
+                took.append(ended - began)
+                meanwhile = sorted(seconds for moment, seconds in answers if began <= moment <= ended)
+                beside.append(meanwhile[len(meanwhile) * 99 // 100] * 1000)
         finally:
             server.stop()
-    slower = middle(beside, "p99") / middle(alone, "p99")
-    detail = f"{middle(alone, 'p99'):.1f} ms alone, {middle(beside, 'p99'):.1f} ms beside it"
+    alone_ms, beside_ms = statistics.median(alone), statistics.median(beside)
+    detail = f"{alone_ms:.1f} ms alone, {beside_ms:.1f} ms beside it"
     return [
         Line("PostgreSQL: 100,000 spooled clicks drained, s", statistics.median(took), MOST_SECONDS, at_most=True),
-        Line("PostgreSQL: p99 of clicks beside a drain ÷ alone", slower, MOST_TIMES, at_most=True, detail=detail),
-    ]
+        Line("PostgreSQL: p99 of clicks beside a drain ÷ alone", beside_ms / alone_ms, MOST_TIMES, at_most=True,
+             detail=detail),
+    ]  # fmt: skip
 
 
 if __name__ == "__main__":
-    from bench.stage import table
-
-    print(table(lines()))
+    if sys.argv[1:2] == ["load"]:
+        keep_clicking(*sys.argv[2:])
+    else:
+        print(table(lines()))

@@ -1,6 +1,7 @@
 """/postback/{key}: keep raw, then read, then record — many requests to a commit, each answered after it."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -42,6 +43,7 @@ log = structlog.get_logger()
 REFRESH_SECONDS = 0.3
 PATIENCE = 1.0  # seconds a platform waits for a locked database; then its request goes to the spool
 MOST_TOGETHER = 128  # placed without a pause: clicks of this process wait meanwhile
+LONGEST_GATHERING = 0.002  # seconds
 FRESH, FRESH_EVERY = timedelta(minutes=15), timedelta(seconds=2)
 OLD, OLD_EVERY = timedelta(hours=48), timedelta(minutes=10)
 _METHODS = frozenset({"GET", "POST"})  # the others count nothing
@@ -67,12 +69,14 @@ class Postbacks:
         self._spooling: Spooling
         self._waiting: list[_Waiting] = []
         self._arrived = asyncio.Event()
+        self._enough = asyncio.Event()  # as many wait as the last batch had
         self._book = AccountDirectory(by_key={}, by_id={}, capped={})
         self._codec: Codec | None = None
         self._seen = -1
         self._turn = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
+        self._last = 0, 0.0  # requests of the last batch, and the seconds it took
         self._looked: dict[timedelta, datetime] = {}
         self.counts: dict[str, int] = {}
 
@@ -211,21 +215,37 @@ class Postbacks:
     def _submit(self, waiting: "_Waiting") -> None:
         self._waiting.append(waiting)
         self._arrived.set()
+        if len(self._waiting) >= self._last[0]:
+            self._enough.set()
 
     async def _record(self) -> None:
         while not self._stopping or self._waiting:
             await self._arrived.wait()
+            await self._gather()
             batch, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
             if not self._waiting and not self._stopping:
                 self._arrived.clear()
             if batch:
+                began = time.monotonic()
                 try:
                     await self._commit(batch)
                 except BaseException:
                     for waiting in batch:
                         waiting.tell(answers.UNAVAILABLE)
                     raise
+                self._last = len(batch), time.monotonic() - began
                 await asyncio.sleep(0)  # first let those go that were just committed
+
+    async def _gather(self) -> None:
+        """After a large batch wait for as many again, an eighth of its time at most: those whom it answered send their
+        next requests one by one, and a batch of the first of them would take nearly as long as one of all."""
+        size, took = self._last
+        if len(self._waiting) >= size or self._stopping:
+            return
+        self._enough.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(took / 8, LONGEST_GATHERING)):
+                await self._enough.wait()
 
     async def _commit(self, batch: list[_Waiting]) -> None:
         if self._spooling.away:

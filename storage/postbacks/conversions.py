@@ -119,9 +119,15 @@ async def _placed(
 async def _take_lock(tx: AsyncConnection, arrivals: Sequence[PostbackRequest]) -> None:
     """Two processes never place requests of one account at the same time (SQLite has one writer anyway)."""
     ids = sorted({arrival.account.id for arrival in arrivals})
-    await tx.execute(
-        select(accounts.c.id).where(accounts.c.id.in_(ids)).order_by(accounts.c.id).with_for_update(key_share=True)
-    )
+    if tx.dialect.name == "postgresql":
+        await tx.exec_driver_sql(_LOCK, (ids,))
+    else:
+        await tx.execute(
+            select(accounts.c.id).where(accounts.c.id.in_(ids)).order_by(accounts.c.id).with_for_update(key_share=True)
+        )
+
+
+_LOCK = "SELECT id FROM accounts WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE"
 
 
 async def _place(

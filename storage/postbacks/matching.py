@@ -231,7 +231,7 @@ async def _tied(
         family, _, of = kind.rpartition(" of ")
         values[of].add(value)
         if family:
-            events[of] |= events_of(family, account_rules[account])
+            events[of].update(events_of(family, account_rules[account]))
     return [
         *await _OF_TXN.rows(tx, accounts, values["txn"]),
         *await _OF_CONVERSION.rows(tx, values["conversion"]),

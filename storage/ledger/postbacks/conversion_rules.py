@@ -284,14 +284,25 @@ def links(request: Request, account_rules: AccountRules) -> list[tuple[str, obje
 
 def single(event: Event, account_rules: AccountRules) -> str | None:
     """The name of what a player does once, if this event is about that."""
-    if event is Event.FIRST_DEPOSIT or (event is Event.DEPOSIT and not account_rules.has_ftd_event):
-        return "first deposit"
-    return None if event in {Event.DEPOSIT, Event.REVERSAL} else event.value
+    return _SINGLE[account_rules.has_ftd_event].get(event)
 
 
-def events_of(family: str, account_rules: AccountRules) -> set[Event]:
+#: By whether the platform tells first deposits apart.
+_SINGLE = {
+    told: {event: event.value for event in Event if event not in {Event.DEPOSIT, Event.REVERSAL}}
+    | {Event.FIRST_DEPOSIT: "first deposit"}
+    | ({} if told else {Event.DEPOSIT: "first deposit"})
+    for told in (True, False)
+}
+_EVENTS = {
+    told: {family: tuple(event for event in names if names[event] == family) for family in names.values()}
+    for told, names in _SINGLE.items()
+}
+
+
+def events_of(family: str, account_rules: AccountRules) -> tuple[Event, ...]:
     """The events that are about what a player does once, by its name."""
-    return {event for event in Event if single(event, account_rules) == family}
+    return _EVENTS[account_rules.has_ftd_event].get(family, ())
 
 
 def components(requests: Iterable[Request], account_rules: AccountRules) -> list[list[Request]]:
