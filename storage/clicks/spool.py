@@ -23,6 +23,8 @@ log = structlog.get_logger()
 
 Beside = Callable[[Coroutine[Any, Any, int]], Awaitable[int]]
 
+PIECE_SECONDS = 0.003  # that the transaction of a piece is to take: clicks that come meanwhile wait for it
+LEAST_PIECE = 50  # records, however long they take: each piece costs half a dozen round trips
 MOST_EARLY = 1_000  # outgoing clicks kept in memory until their own clicks are stored
 
 
@@ -123,6 +125,7 @@ class Drain:
         self._clock = clock
         self._patience = patience
         self._piece: list[Record] = []  # read, and not stored yet
+        self._most = PIECE  # records of the next piece
         self._early: list[Record] = []  # outgoing clicks whose own click is still in another process's spool
         self._rejected: list[Record] = []  # what the database does not take
 
@@ -138,7 +141,10 @@ class Drain:
         stored = 0
         if self._piece:
             early: list[Record] = []
+            began = time.monotonic()
             stored = await self._beside(self._store(self._piece, early))
+            quick_enough = len(self._piece) * PIECE_SECONDS / (time.monotonic() - began + 1e-6)
+            self._most = max(LEAST_PIECE, min(PIECE, int(quick_enough)))
             self.spool.depth -= len(self._piece) - len(early)
             self._piece, self._early = [], self._early + early
         if self._rejected:
@@ -156,7 +162,7 @@ class Drain:
 
     def _next(self) -> list[Record]:
         if len(self._early) < MOST_EARLY:
-            return self.spool.read()
+            return self.spool.read(self._most)
         self.spool.due = time.monotonic() + MOMENT / (MOST_EARLY // PIECE)
         piece, self._early = self._early[:PIECE], self._early[PIECE:]  # these first: memory has its limit
         return piece

@@ -37,7 +37,7 @@ log = structlog.get_logger()
 SPOOLED = "transferred_spool"
 """A fact of a database that was transferred from SQLite: the folder of the spools there."""
 RESERVE = 4 << 20  # bytes: about 15,000 clicks
-PIECE = 200  # records of one transaction: requests wait no longer for it than for a batch of clicks
+PIECE = 200  # records of one transaction, at most: requests that come meanwhile wait for it
 PIECE_BYTES = 2 << 20
 MOMENT = 0.25  # seconds until what has to wait is looked at again
 _LATER = 10.0  # seconds

@@ -36,16 +36,21 @@ class BatchLookup:
 
 
 async def look_up(
-    tx: AsyncConnection, entries: Sequence[Entry], account_rules: Mapping[int, AccountRules]
+    tx: AsyncConnection, entries: Sequence[Entry], account_rules: Mapping[int, AccountRules], size: int
 ) -> BatchLookup:
-    """Ask for entries that are to be matched and placed, in a transaction that holds the lock of their accounts."""
+    """Ask for entries that are to be matched and placed, in a transaction that holds the lock of their accounts.
+
+    `size`: bytes of the table of requests. PostgreSQL keeps the plan of a statement; one that it made while the table
+    was all but empty reads all of an account for each request later on. So each time the table has doubled the
+    statement is another one.
+    """
     open_entries = [entry for entry in entries if entry.outcome is None]
     ties = _ties(open_entries, account_rules)
     new = sum(entry.postback_request.id is None for entry in entries)
     teams = sorted({entry.postback_request.account.team_id for entry in entries})
     clicks = sorted({entry.click_id for entry in open_entries if entry.click_id is not None})
     arguments = (clicks, *_columns(ties, account_rules), teams, new, min(new, len(open_entries)))
-    row = (await driver_fetch(tx, _STATEMENT, *arguments))[0]
+    row = (await driver_fetch(tx, f"{_STATEMENT}-- {size.bit_length()}", *arguments))[0]
     seen = [read_seen(one) for one in _rows(row[1])]
     conversions = ((one[0], "conversion", one[_CONVERSION]) for one in seen if one[_CONVERSION] is not None)
     return BatchLookup(

@@ -75,9 +75,9 @@ async def receive(
         return []
     entries, known = begin(arrivals, processor.codec), None
     if not isinstance(tx, SyncConnection):
-        await _take_lock(tx, arrivals)
+        size = await _take_lock(tx, arrivals)
         if tx.dialect.name == "postgresql":
-            known = await look_up(tx, entries, processor.rules_of(arrivals))
+            known = await look_up(tx, entries, processor.rules_of(arrivals), size)
     sheet, placed = await _placed(tx, entries, processor, known)
     rows = RowBatch(tx, None if known is None else known.ids)
     await write(tx, sheet.changes, sheet.links, rows, book=processor.book, zone=processor.zone, now=processor.now)
@@ -116,18 +116,21 @@ async def _placed(
     return sheet, undecided
 
 
-async def _take_lock(tx: AsyncConnection, arrivals: Sequence[PostbackRequest]) -> None:
-    """Two processes never place requests of one account at the same time (SQLite has one writer anyway)."""
+async def _take_lock(tx: AsyncConnection, arrivals: Sequence[PostbackRequest]) -> int:
+    """Two processes never place requests of one account at the same time (SQLite has one writer anyway).
+
+    Returns the size of the table of requests on PostgreSQL, in bytes.
+    """
     ids = sorted({arrival.account.id for arrival in arrivals})
     if tx.dialect.name == "postgresql":
-        await tx.exec_driver_sql(_LOCK, (ids,))
-    else:
-        await tx.execute(
-            select(accounts.c.id).where(accounts.c.id.in_(ids)).order_by(accounts.c.id).with_for_update(key_share=True)
-        )
+        return int((await tx.exec_driver_sql(_LOCK, (ids,))).scalars().first() or 0)
+    await tx.execute(
+        select(accounts.c.id).where(accounts.c.id.in_(ids)).order_by(accounts.c.id).with_for_update(key_share=True)
+    )
+    return 0
 
 
-_LOCK = "SELECT id FROM accounts WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE"
+_LOCK = "SELECT pg_relation_size('postbacks') FROM accounts WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE"
 
 
 async def _place(
