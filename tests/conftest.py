@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import os
 import random
+import resource
 import shutil
 import signal
 import tempfile
@@ -39,8 +40,11 @@ settings.load_profile("casinoflux")
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Temporary files lie in memory where there is room: thousands of commits wait for no disk. The server of
-    PostgreSQL has a folder for its lock of its own, not one in /tmp that another user may have made.
+    PostgreSQL has a folder for its lock of its own, not one in /tmp that another user may have made. Files may be
+    open as many as the machine allows.
     """
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most if 0 < most < 65_536 else 65_536, most))
     runtime = Path(tempfile.mkdtemp(prefix="cf-run-"))
     (runtime / "python_PostgresServer").mkdir()
     os.environ["XDG_RUNTIME_DIR"] = str(runtime)

@@ -65,7 +65,7 @@ async def played(name: str, case: str) -> dict[str, Any]:
     last = answers(name, case)[-1]
     async with serving(lambda _request: next(remaining, last)) as web:
         account = connection(name, case, web.url)
-        async with Http(allow_private=True, first_wait=0.01, seconds=5.0) as http:
+        async with Http(allow_private=True, first_wait=0.01, seconds=60.0) as http:
             try:
                 if case == "players":
                     told_players = await platform(name).fetch_players(http, account, window(name, case))

@@ -92,6 +92,7 @@ async def played(kind: str, case: str) -> dict[str, Any]:
     remaining = iter(recorded)
 
     over = asyncio.Event()
+    seconds = 0.5 if None in recorded else 60
 
     async def never() -> bytes:
         await over.wait()
@@ -101,7 +102,7 @@ async def played(kind: str, case: str) -> dict[str, Any]:
         content = next(remaining, recorded[-1])
         return content if content is not None else never()
 
-    async with serving(answering) as web, Http(allow_private=True, first_wait=0.01, seconds=0.2) as http:
+    async with serving(answering) as web, Http(allow_private=True, first_wait=0.01, seconds=seconds) as http:
         login = Login(base_url=f"{web.url}/api", credentials=KEYS[kind])
         try:
             result = await play(kind, case.partition("_")[0], http, login)

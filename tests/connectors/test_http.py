@@ -31,7 +31,7 @@ def in_turn(*answers: bytes) -> Any:
 
 
 def client(**options: Any) -> Http:
-    return Http(allow_private=True, first_wait=0.01, seconds=options.pop("seconds", 2.0), **options)
+    return Http(allow_private=True, first_wait=0.01, seconds=options.pop("seconds", 60.0), **options)
 
 
 async def test_an_answer_comes_back_whole_with_its_status_and_headers() -> None:

@@ -86,7 +86,7 @@ async def test_a_row_sent_twice_counts_once(name: str) -> None:
 async def of_days(name: str, days: Window) -> Report:
     remaining = iter(answers(name, "normal"))
     last = answers(name, "normal")[-1]
-    http = Http(allow_private=True, first_wait=0.01, seconds=5.0)
+    http = Http(allow_private=True, first_wait=0.01, seconds=60.0)
     async with serving(lambda _request: next(remaining, last)) as web, http:
         return await platform(name).fetch(http, connection(name, "normal", web.url), days)
 

@@ -33,7 +33,7 @@ each_tracker = pytest.mark.parametrize("name", TRACKERS)
 
 async def read(name: str, answering: Answering) -> tuple[list[Part], int]:
     """Everything that is read of a tracker, and how many requests that took."""
-    async with serving(answering) as web, Http(allow_private=True, first_wait=0.001, seconds=5) as http:
+    async with serving(answering) as web, Http(allow_private=True, first_wait=0.001, seconds=60) as http:
         login = {"url": web.url, "key": recordings.KEY, "access_id": "a1"}
         parts = [part async for part in registry.tracker(name).read(http, login, WANTED)]
         return parts, len(web.asked)

@@ -31,9 +31,7 @@ def test_a_database_overwritten_in_place_is_said_and_the_next_start_is_on_the_ot
     hub.start()
     link = campaign(hub)
     shutil.copyfile(tmp_path / "other.db", live)
-    answer = wait_for(
-        lambda: message if (message := hub.http.get("/readyz")).status_code == 503 else None, "it", seconds=5
-    )
+    answer = wait_for(lambda: message if (message := hub.http.get("/readyz")).status_code == 503 else None, "it")
     assert "was overwritten" in answer.json()["database"]
     assert httpx.get(link, headers={"user-agent": BROWSER}, timeout=60).status_code == 302
     assert hub.http.get("/readyz").json()["spooled"] == 1

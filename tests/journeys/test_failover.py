@@ -163,7 +163,7 @@ def test_a_report_that_the_standby_gives_up_comes_from_the_primary(
         return "it failed" in hub.http.get("/readyz").json()["report_database"]
 
     try:
-        wait_for(report_was_given_up, "a conflict", seconds=60, told=hub.log)
+        wait_for(report_was_given_up, "a conflict", told=hub.log)
     finally:
         stopped.set()
         locking.join(60)
@@ -175,4 +175,4 @@ def test_a_report_that_the_standby_gives_up_comes_from_the_primary(
         hub.get("report/merged", **query)
         return bool(hub.http.get("/readyz").json()["report_database"] == "ok")
 
-    wait_for(standby_is_used_again, "the standby to be used again", seconds=30)
+    wait_for(standby_is_used_again, "the standby to be used again")

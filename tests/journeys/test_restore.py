@@ -33,7 +33,7 @@ def clicking(link: str) -> Iterator[list[Clicking]]:
     finally:
         for thread in threads:
             thread.stopped.set()
-            thread.join(30)
+            thread.join(120)
 
 
 async def _stored(url: str) -> list[str]:
@@ -70,11 +70,11 @@ def test_a_backup_is_restored_in_place_while_the_hub_serves(deploy_sqlite: Deplo
     with clicking(link) as threads:
         restored = hub.shell("db", "restore", str(file), "--replace")
         assert restored.returncode == 0, restored.stderr
-        wait_for(lambda: hub.http.get("/readyz").status_code == 200, "the hub to go on", seconds=5, told=hub.log)
+        wait_for(lambda: hub.http.get("/readyz").status_code == 200, "the hub to go on", told=hub.log)
         spooled = sum(len(thread.answered) for thread in threads)
         wait_for(lambda: sum(len(thread.answered) for thread in threads) > spooled + 20, "clicks on what was restored")
     stopped.set()
-    watch.join(30)
+    watch.join(120)
     assert any("being restored from a backup" in str(state["database"]) for state in seen)
     assert max(int(str(state["spooled"])) for state in seen) > 0
     assert [item["code"] for item in hub.get("campaign/list")["items"]] == ["c"]

@@ -58,7 +58,7 @@ def test_a_kill_under_load_loses_no_answered_click(deploy: Deploy) -> None:
     hub.kill()
     for thread in threads:
         thread.stopped.set()
-        thread.join(10)
+        thread.join(120)
     answered = [click for thread in threads for click in thread.answered]
     hub.start()
     shown = [hub.try_post("click/show", click_id=item).status_code for item in answered[:: max(1, len(answered) // 60)]]
@@ -104,11 +104,11 @@ def test_two_workers_share_the_port_and_one_that_dies_is_replaced(deploy_postgre
     hub.start("--workers", "2")
     link = campaign(hub)
     assert hub.process is not None
-    children = psutil.Process(hub.process.pid).children()
-    assert len(children) == 4
+    begun = psutil.Process(hub.process.pid)
+    children = wait_for(lambda: of if len(of := begun.children()) == 4 else None, "its processes", told=hub.log)
     worker = next(item for item in children if "hub" in item.cmdline()[-6:] or "--only" in item.cmdline())
     worker.kill()
-    wait_for(lambda: len(psutil.Process(hub.process.pid).children()) == 4 if hub.process else None, "a replacement")
+    wait_for(lambda: len(begun.children()) == 4 and worker not in begun.children(), "a replacement", told=hub.log)
 
     def redirected() -> bool:
         try:

@@ -1,6 +1,7 @@
 """Signing in to the cockpit: by a one-time link, by a token; sessions that end, and requests of other pages."""
 
 import re
+import time
 from pathlib import Path
 
 import httpx
@@ -150,8 +151,10 @@ def test_every_answer_has_the_headers_of_its_kind(hub: Deployment) -> None:
 
 def test_too_many_sign_ins_of_one_address_are_told_when_to_come_back(hub: Deployment) -> None:
     with browser(hub, "198.51.100.9") as guesser, browser(hub, "198.51.100.10") as other:
-        answers = [guesser.post("/cockpit/sign-in", data={"token": f"guess {n}"}) for n in range(32)]
-        assert {answer.status_code for answer in answers[:30]} == {401}
+        answers = [guesser.post("/cockpit/sign-in", data={"token": f"guess {n}"}) for n in range(30)]
+        assert {answer.status_code for answer in answers} == {401}
+        while answers[-1].status_code == 401:  # a slow machine's first guesses are long ago by then
+            answers.append(guesser.post("/cockpit/sign-in", data={"token": f"guess {len(answers)}"}))
         assert answers[-1].status_code == 429
         assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
         assert guesser.get("/api/v1/offer/list").status_code == 429
@@ -165,13 +168,15 @@ def test_guessed_tokens_fill_neither_the_audit_nor_the_folder(deploy_sqlite: Dep
     hub = deploy_sqlite(LIMIT_SIGN_IN="0", LIMIT_ADDRESS="0")
     hub.start()
     hub.http.post("/cockpit/sign-in", data={"token": "first"})
+    began = time.monotonic()
     before = {path: path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()}
     with browser(hub, "198.51.100.11") as guesser:
         for n in range(400):
             assert guesser.post("/cockpit/sign-in", data={"token": f"guess {n} " + "x" * 3000}).status_code == 401
             assert guesser.get("/api/v1/offer/list", headers={"authorization": f"Bearer cf_{n}"}).status_code == 401
     actions = [item["command"] for item in hub.get("audit", limit=500)["items"]]
-    assert 1 <= sum(command.startswith("sign-in") for command in actions) <= 120  # 60 a minute, of two at most
+    minutes = 2 + (time.monotonic() - began) // 60
+    assert 1 <= sum(command.startswith("sign-in") for command in actions) <= 60 * minutes  # 60 a minute
     grown = sum(path.stat().st_size - before.get(path, 0) for path in tmp_path.rglob("*") if path.is_file())
     assert grown < 1_000_000, "800 guesses, 1.2 MB of them"
 

@@ -107,7 +107,7 @@ def clicks_are_of_their_team(
     answer = hub.http.get(of_red["postback"], params={"click_id": click, "event": "ftd", "amount": "50"})
     assert answer.json()["outcome"] == "accepted"
 
-    wait_for(lambda: ftds(red) == 1, "the FTD in the report of its team", seconds=60, told=hub.log)
+    wait_for(lambda: ftds(red) == 1, "the FTD in the report of its team", told=hub.log)
     assert not ftds(blue)
     assert red.post("click/show", click_id=click)["campaign"] == of_red["campaign"]
     assert blue.try_post("click/show", click_id=click).status_code == 404

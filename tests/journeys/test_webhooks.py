@@ -202,7 +202,7 @@ def expect(hub: Deployment, receiver: Receiver, *types: str) -> None:
     def lacking() -> str:
         return f"lacking: {set(types) - receiver.types('/everything')}\n{hub.log()}"
 
-    wait_for(lambda: set(types) <= receiver.types("/everything"), "what webhooks are told", seconds=60, told=lacking)
+    wait_for(lambda: set(types) <= receiver.types("/everything"), "what webhooks are told", told=lacking)
 
 
 def the_log_is_shown(hub: Deployment) -> None:
