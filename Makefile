@@ -1,5 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
+# Files are UTF-8 whatever the machine's locale.
+export PYTHONUTF8 := 1
 
 .PHONY: setup demo test test-slow fuzz lint docs pictures chat-pictures bench cluster cluster-test cluster-down lock clean
 setup: .venv/.installed

@@ -43,6 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
     PostgreSQL has a folder for its lock of its own, not one in /tmp that another user may have made. Files may be
     open as many as the machine allows.
     """
+    for name in [name for name in os.environ if _is_of_the_machine(name)]:
+        del os.environ[name]
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most if 0 < most < 65_536 else 65_536, most))
     runtime = Path(tempfile.mkdtemp(prefix="cf-run-"))
@@ -52,6 +54,14 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.basetemp is None and not hasattr(config, "workerinput") and (memory := _memory()):
         config.option.basetemp = tempfile.mkdtemp(prefix="cf-tests-", dir=memory)
         config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
+
+
+def _is_of_the_machine(name: str) -> bool:
+    """Whether a variable would have hubs and clients of tests do what no test asks for: proxies, servers, reports."""
+    if name.lower() in {"http_proxy", "https_proxy", "all_proxy"}:
+        return True
+    kept = name in {"CASINOFLUX_RECORD", "CASINOFLUX_KEEP_RENDERS"}
+    return name.startswith(("CASINOFLUX_", "OTEL_", "SENTRY_", "PG")) and not kept
 
 
 #: Folders whose tests a quick run has on SQLite only: their statements are those of storage's other folders, or like

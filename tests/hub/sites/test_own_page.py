@@ -168,7 +168,7 @@ async def test_the_snippet_works_in_a_browser_at_a_foreign_origin(sqlite_url: st
                 assert await tab.run("localStorage.getItem('cf_click')") == click
                 await tab.open(page)  # comes back: the click is kept
                 assert await tab.run("document.querySelector('[data-offer]').href") == href
-                assert min(await _milliseconds(tab)) <= 5
+                assert min(await _milliseconds(tab)) <= 25  # 0.6 at least, see docs/performance.md
                 assert tab.complaints() == []
 
 
