@@ -80,4 +80,4 @@ def test_clicks_and_postbacks_go_by_the_last_plans_until_the_database_is_back(se
     assert "plans_of" not in hub.http.get("/readyz").json()
     assert hub.post("campaign/create", name="Two", offers=["lucky"])["code"] == "two"
     assert hub.stop() == 0
-    assert "Traceback" not in hub.log()
+    assert "Traceback" not in hub.log(), hub.log()

@@ -133,7 +133,7 @@ def test_the_standby_takes_over_and_nothing_answered_is_lost(servers: tuple[Serv
     wait_for(lambda: int(standby.ask(counted, "hub")) >= 30, "the postbacks to find their clicks")
     assert int(standby.ask(counted, "hub")) == 30
     assert hub.post("campaign/create", name="Two", offers=["lucky"])["code"] == "two"
-    assert "Traceback" not in hub.log()
+    assert "Traceback" not in hub.log(), hub.log()
 
 
 def test_a_report_that_the_standby_gives_up_comes_from_the_primary(

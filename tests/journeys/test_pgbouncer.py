@@ -99,7 +99,7 @@ def test_a_hub_works_behind_a_pooler_that_its_url_names(pooled_url: str, tmp_pat
         checks = hub.shell("doctor").stdout
         assert "ok    pooler: connections go through a pooler" in checks, checks
         assert hub.stop() == 0
-        assert "Traceback" not in hub.log()
+        assert "Traceback" not in hub.log(), hub.log()
     finally:
         if hub.process and hub.process.poll() is None:
             hub.stop()

@@ -92,7 +92,7 @@ def test_a_backup_is_restored_in_place_while_the_hub_serves(deploy_sqlite: Deplo
     checked = hub.shell("db", "check")
     assert checked.returncode == 0, checked.stdout
     assert hub.stop() == 0, hub.log()
-    assert "Traceback" not in hub.log()
+    assert "Traceback" not in hub.log(), hub.log()
     assert not list(tmp_path.glob("*.handover")) + list(tmp_path.glob("*.restoring-*"))
 
 

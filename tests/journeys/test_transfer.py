@@ -143,4 +143,4 @@ def test_a_hub_moves_to_postgresql_while_it_serves(deploy_sqlite: Deploy, postgr
         assert checked.returncode == 0, checked.stdout
         print(f"{len(traffic.clicks)} clicks, the slowest {traffic.slowest:.2f} s")
         assert hub.stop() == 0, hub.log()
-        assert "Traceback" not in hub.log()
+        assert "Traceback" not in hub.log(), hub.log()
