@@ -10,7 +10,7 @@ from sqlalchemy import select
 from bot.core.arguments import Arguments, choices, refers
 from bot.core.command import command
 from bot.core.context import Context
-from bot.core.listing import Listing, Page
+from bot.core.listing import LIMIT, Listing, Page
 from bot.core.message import Block, Button, Buttons, Fields, File, Message, Table, Text
 from bot.core.permissions import Scope, own_campaigns
 from bot.render.report_csv import safe_cell
@@ -190,6 +190,9 @@ _COLUMNS = (
 
 
 class ClickLog(Listing, kw_only=True):
+    limit: Annotated[  # type: ignore[assignment]
+        Annotated[int, Meta(ge=1, le=MAX_PAGE)] | None, Meta(description=f"how many at most; a file has {MAX_PAGE}")
+    ] = None
     campaign: Annotated[str | None, refers("campaign", "only this campaign's")] = None
     offer: Annotated[str | None, refers("offer", "only those that went to this offer")] = None
     site: Annotated[str | None, refers("site", "only this site's")] = None
@@ -198,11 +201,14 @@ class ClickLog(Listing, kw_only=True):
     device: Annotated[str | None, Meta(description="only this device: mobile, desktop, tablet")] = None
     outcome: Annotated[str | None, choices("why it went where it went", *OUTCOMES)] = None
     csv: Annotated[bool, Meta(description="as a file for a spreadsheet, every stored field")] = False
+    format: Annotated[str, choices("what HTTP and the shell answer with", "json", "csv")] = "json"
 
 
 def click_table(ctx: Context, page: Page[StoredClick]) -> Message:
     line = ctx.notes["line"]
     older = [Button("Older", f"{line} after={page.next}")] if page.next else []
+    if ctx.notes["csv"]:
+        return Message("Clicks, the latest first", (ctx.notes["file"], *_buttons(older)), private=True)
     if not page.items:
         text = "No such clicks so far back: look further" if page.next else "No clicks here"
         return Message(text, tuple(Buttons((button,)) for button in older), private=True)
@@ -214,11 +220,14 @@ def click_table(ctx: Context, page: Page[StoredClick]) -> Message:
         for click in page.items
     )  # fmt: skip
     columns = (f"When ({ctx.deployment.timezone})", "Campaign", "Offer", "Country", "Outcome", "Device", "Bot", "Click")
-    blocks: list[Block] = [Table(columns, rows, phone=(0, 1, 2, 3))]
-    if ctx.notes["csv"]:
-        blocks = [click_file(page.items)]
-    ways = older + ([] if ctx.notes["csv"] else [Button("CSV", f"{line} limit={MAX_PAGE} csv=true")])
-    return Message("Clicks, the latest first", (*blocks, *([Buttons(tuple(ways))] if ways else [])), private=True)
+    ways = [*older, Button("CSV", f"{line} csv=true")]
+    return Message(
+        "Clicks, the latest first", (Table(columns, rows, phone=(0, 1, 2, 3)), *_buttons(ways)), private=True
+    )
+
+
+def _buttons(ways: list[Button]) -> tuple[Block, ...]:
+    return (Buttons(tuple(ways)),) if ways else ()
 
 
 def click_file(items: list[StoredClick]) -> File:
@@ -240,16 +249,22 @@ def _line(click: StoredClick, fields: list[str]) -> list[str]:
 @command("click log", role=Role.VIEWER, scope=Scope.OWN, render=click_table, reads=True)
 async def click_log(ctx: Context, new: ClickLog) -> Page[StoredClick]:
     """Every click, with where it went and why; the latest first."""
+    if new.format not in {"json", "csv"}:
+        raise Refused(f"format: {new.format!r} is neither json nor csv", field="format")
+    in_csv = new.csv or new.format == "csv"
     page = await read_log(
-        ctx.tx, ctx.team_id, await _filter(ctx, new), limit=new.limit, before=cursor(new.after),
-        zone=ctx.deployment.zone,
+        ctx.tx, ctx.team_id, await _filter(ctx, new), limit=new.limit or (MAX_PAGE if in_csv else LIMIT),
+        before=cursor(new.after), zone=ctx.deployment.zone,
     )  # fmt: skip
-    ctx.notes |= {"csv": new.csv, "line": _command_line(new)}
     following = None if page.next is None else str(page.next)
-    if not page.rows:
-        return Page([], following)
-    places, codec = await place_codes(ctx), await queries.codec(ctx.tx)
-    return Page([StoredClick(**stored_fields(click, places, codec)) for click in page.rows], following)
+    ctx.notes |= {"csv": in_csv, "line": _command_line(new), "next": following}
+    items: list[StoredClick] = []
+    if page.rows:
+        places, codec = await place_codes(ctx), await queries.codec(ctx.tx)
+        items = [StoredClick(**stored_fields(click, places, codec)) for click in page.rows]
+    if in_csv:
+        ctx.notes["file"] = click_file(items)
+    return Page(items, following)
 
 
 async def _filter(ctx: Context, new: ClickLog) -> ClickFilter:
@@ -269,4 +284,6 @@ async def _filter(ctx: Context, new: ClickLog) -> ClickFilter:
 def _command_line(new: ClickLog) -> str:
     """The command again, for the buttons beneath."""
     filters: dict[str, Any] = {name: getattr(new, name) for name in (*_PLACES, "country", "device", "outcome")}
+    if new.csv:
+        filters["csv"] = "true"
     return "click log" + "".join(f' {name}="{value}"' for name, value in filters.items() if value)

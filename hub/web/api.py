@@ -81,6 +81,8 @@ async def answer(runtime: Runtime, limited: Limits, command: Command, request: R
     file = ctx.notes.get("file")
     if isinstance(file, File) and (ctx.notes.get("csv") or file.mime == "application/pdf"):
         response = _attachment(file)
+        if following := ctx.notes.get("next"):
+            response.headers["casinoflux-next"] = following
     elif isinstance(result, PagedReport | ReportParts):
         response = _pieces(list(result.json()))
     else:

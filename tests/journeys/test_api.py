@@ -1,5 +1,7 @@
 """The HTTP API: every command, tokens and roles, errors that name the field, OpenAPI that says so."""
 
+import csv
+import io
 import re
 import sys
 from collections.abc import AsyncIterator
@@ -14,7 +16,9 @@ from mcp import Client, StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, TextContent
 
+from bot.commands.clicks import StoredClick
 from tests.journeys.deployment import Deployment
+from tests.journeys.steps import click
 from tests.waiting import wait_for
 
 
@@ -199,6 +203,36 @@ def test_a_report_comes_as_csv_over_http_and_from_the_shell(hub: Deployment) -> 
     assert (shell.returncode, shell.stdout, shell.stderr) == (0, answer.text, "")
     refused = hub.http.get("/api/v1/report/merged", params=request | {"to": "2036-10-02"}, headers=headers)
     assert (refused.status_code, refused.json()["field"]) == (400, "from")
+
+
+def test_the_click_log_comes_as_csv_over_http_and_from_the_shell_page_by_page(hub: Deployment) -> None:
+    hub.post("account/add", platform="postback_only", name="csv", timezone="UTC", currency="EUR")
+    hub.post("offer/add", casino="Csv", account="csv", url="https://csv.example.test/?s={click_id}", tag="csv")
+    link = hub.post("campaign/create", name="Csv Log", offers=["csv-csv"], binding=False)["url"]
+    for n in range(3):
+        click(hub, link, n, sub1=f"zone-{n}", sub10="=1+1")
+    asked = {"campaign": "csv-log", "limit": "2"}
+    bearer = {"authorization": f"Bearer {hub.token}"}
+    answer = hub.http.get("/api/v1/click/log", params=asked, headers=bearer | {"accept": "text/csv"})
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [(row["sub1"], row["sub10"], row["reason"]) for row in rows] == [
+        ("zone-2", "'=1+1", "chosen"), ("zone-1", "'=1+1", "chosen"),
+    ]  # fmt: skip
+    stored = {field.name for field in msgspec.structs.fields(StoredClick)} - {"conversions", "outgoing"}
+    assert set(rows[0]) == stored
+    for more in ({"format": "csv"}, {"csv": "true"}):
+        assert hub.http.get("/api/v1/click/log", params=asked | more, headers=bearer).text == answer.text
+    following = {"after": answer.headers["casinoflux-next"], "format": "csv"}
+    last = hub.http.get("/api/v1/click/log", params=asked | following, headers=bearer)
+    assert [row["sub1"] for row in csv.DictReader(io.StringIO(last.text))] == ["zone-0"]
+    assert "casinoflux-next" not in last.headers
+    shell = hub.shell("run", "click", "log", "campaign=csv-log", "limit=2", "--csv")
+    assert (shell.returncode, shell.stdout, shell.stderr) == (0, answer.text, "")
+    nothing = hub.shell("run", "click", "log", "campaign=csv-log", "country=FI", "--csv")
+    assert (nothing.returncode, nothing.stdout) == (0, answer.text.splitlines()[0] + "\n")
+    refused = hub.http.get("/api/v1/click/log", params=asked | {"format": "xls"}, headers=bearer)
+    assert (refused.status_code, refused.json()["field"]) == (400, "format")
 
 
 @asynccontextmanager
