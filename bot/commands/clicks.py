@@ -190,9 +190,9 @@ _COLUMNS = (
 
 
 class ClickLog(Listing, kw_only=True):
-    limit: Annotated[  # type: ignore[assignment]
+    limit: Annotated[
         Annotated[int, Meta(ge=1, le=MAX_PAGE)] | None, Meta(description=f"how many at most; a file has {MAX_PAGE}")
-    ] = None
+    ] = None  # type: ignore[assignment]
     campaign: Annotated[str | None, refers("campaign", "only this campaign's")] = None
     offer: Annotated[str | None, refers("offer", "only those that went to this offer")] = None
     site: Annotated[str | None, refers("site", "only this site's")] = None
