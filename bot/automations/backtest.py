@@ -1,7 +1,9 @@
-"""What an automation would have done in the last 30 days: evaluated at every full hour of them."""
+"""What an automation would have done in the last 30 days: evaluated at the beginning and the end of each hour."""
 
 import asyncio
-from datetime import datetime, timedelta
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,6 +18,7 @@ from storage.ledger.automations.rules import Rule
 from storage.ledger.automations.steps import SubjectState, lift_at, may_act
 
 DAYS = 30
+_MINUTE = timedelta(minutes=1)
 _SAVING = {"pause", "block"}
 
 
@@ -57,21 +60,21 @@ async def run_backtest(tx: AsyncConnection, automation: Armed, rule: Rule, loadi
 
 
 async def replay(automation: Armed, rule: Rule, loading: Loading, figures: Figures) -> Backtest:
-    """Evaluate the automation at every full hour of the 30 days before now."""
+    """Evaluate the automation in the last minute of each hour of the 30 days before now, and at the full hour after."""
     states: dict[str, SubjectState] = {}
     pending: dict[str, _Open] = {}
     firings: list[tuple[_Open, datetime]] = []
     waiting: list[str] = []
     today, acts_today = None, 0
-    for at in _hours(loading.now):
+    for at, full in _moments(loading.now, loading.zone):
         await asyncio.sleep(0)
         if not may_act(automation.terms, at):
             continue
-        if rule.action.noun == "placement" and at.astimezone(loading.zone).hour:
+        if rule.action.noun == "placement" and (at + _MINUTE).astimezone(loading.zone).hour:
             continue  # placements are counted by the day
         day = at.astimezone(loading.zone).date()
         today, acts_today = (day, 0) if day != today else (today, acts_today)
-        moment = figures.at(at, past=True)
+        moment = figures.at(at, past=full)
         evaluation = evaluate(
             automation, rule, loading.entities, moment, states=states, acts_today=acts_today,
             paused_by_automation=set(), now=at, past=True,
@@ -93,9 +96,14 @@ async def replay(automation: Armed, rule: Rule, loading: Loading, figures: Figur
     return Backtest(firings=[_firing(of, end, rule, scope, loading.currency) for of, end in firings], waiting=waiting)
 
 
-def _hours(now: datetime) -> list[datetime]:
-    last = now.replace(minute=0, second=0, microsecond=0)
-    return [last - timedelta(hours=n) for n in range(DAYS * 24, -1, -1)]
+def _moments(now: datetime, zone: ZoneInfo) -> Iterator[tuple[datetime, bool]]:
+    """The last minute of each hour of report time, in which all of the hour is known, and the full hour after it, which
+    begins with nothing; what happens within an hour is thus seen at its end, before a day is over."""
+    last = now.astimezone(zone).replace(minute=0, second=0, microsecond=0).astimezone(UTC)
+    for n in range(DAYS * 24, -1, -1):
+        full_hour = last - timedelta(hours=n)
+        yield full_hour - _MINUTE, False
+        yield full_hour, True
 
 
 def _firing(of: _Open, end: datetime, rule: Rule, scope: Scope, currency: str) -> Firing:

@@ -198,6 +198,8 @@ async def add_automation(ctx: Context, new: NewRule) -> Automation:
     past = await _backtest(ctx, automations.read_armed(row).within(ctx.actor.campaigns), rule)
     if past is None:
         warnings.append("clicks of placements are counted from now on: automation test tells in some minutes")
+    if rule.action.kind == "allow":
+        warnings.append("the first placement on an allow list blocks all others of the same source or campaign")
     automation = _with_past(ctx, msgspec.structs.replace(_shown(row), warnings=warnings), past)
     ctx.notes |= {"entity": "automation", "entity_id": automation.id, "after": automation}
     return msgspec.structs.replace(automation, webhook_secret=opened) if not new.webhook_secret else automation

@@ -1,5 +1,6 @@
 """Variants: try another form of a site on a share of its visitors, see which is better, keep it."""
 
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -18,10 +19,10 @@ from bot.render.figures import NONE, money
 from storage.catalogue import distribution, names, sites, variants
 from storage.catalogue.sites import Site
 from storage.catalogue.variant_distribution import VariantDistribution, begin, of_site, store
-from storage.clicks.queries import ensure_codec
+from storage.clicks.queries import codec
 from storage.ledger.distribution.uplift import Uplift, uplift
 from storage.ledger.distribution.weights import WHOLE
-from storage.ledger.errors import Refused
+from storage.ledger.errors import CasinoFluxError, Refused
 from storage.ledger.facts import Role
 from storage.ledger.reports.experiment import Standing, compare
 from storage.reports.variant_earnings import variant_outcomes
@@ -274,9 +275,11 @@ async def _won(ctx: Context, row: Row[Any], made: VariantDistribution) -> Uplift
     if not made.holdout or made.since is None:
         return None
     values = {int(offer): value for offer, value in made.values.items()}
-    outcomes = await variant_outcomes(
-        ctx.tx, row, await ensure_codec(ctx.tx), holdout=made.holdout, since=made.since, values=values
-    )
+    outcomes = []
+    with suppress(CasinoFluxError):  # no hub has served a click yet
+        outcomes = await variant_outcomes(
+            ctx.tx, row, await codec(ctx.tx), holdout=made.holdout, since=made.since, values=values
+        )
     return uplift(outcomes, holdout=made.holdout / WHOLE)
 
 

@@ -10,10 +10,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.alerts.live_counts import hour_of
 from storage.automations import placement_counts
+from storage.catalogue.campaigns import costs_on
 from storage.catalogue.groups import ARCHIVED
 from storage.catalogue.placements import NO_PLACEMENTS, Placements, load
 from storage.db import config_version
-from storage.ledger.automations.figures import BIT, LAYERED, LAYERED_BITS, PLACE, SUMS, FigureRow, History, Reach
+from storage.ledger.automations.figures import (
+    BIT,
+    LAYERED,
+    LAYERED_BITS,
+    PLACE,
+    SUMS,
+    FigureRow,
+    History,
+    LateRow,
+    Reach,
+)
+from storage.ledger.automations.hourly_costs import Brought, CostedClicks, HourCost, ToldCost, hourly_costs
 from storage.ledger.automations.placements import with_uploaded
 from storage.ledger.clicks.placements import placement_sub
 from storage.ledger.money import Rates, convert
@@ -147,9 +159,10 @@ async def load_history(tx: AsyncConnection, loading: Loading, reach: Reach, kept
     await _load_days(tx, loading, kept, first=first, bits=bits, start=reach.start)
     midnight = (loading.today - EPOCH_DAY).days * 24
     last_hour = hour_of(loading.now, loading.timezone)
+    hours, late = await _load_hours(tx, loading, min(midnight, last_hour - reach.hours), last_hour, bits=bits)
     return History(
         zone=loading.zone, days=kept.days, older=kept.older if reach.start else [], older_open=kept.older_open,
-        hours=await _load_hours(tx, loading, min(midnight, last_hour - reach.hours), last_hour, bits=bits),
+        hours=hours, late=late,
         settled=await _settled(tx, loading, first, bits), held=await _held(tx, loading, bits),
         accounts={bits[entity.id]: entity.name for entity in loading.entities.by_noun["account"].values()},
         entities={
@@ -277,44 +290,91 @@ _Place = tuple[int, int, int, int]
 
 async def _load_hours(
     tx: AsyncConnection, loading: Loading, first: int, last: int, *, bits: dict[int, int]
-) -> dict[int, list[FigureRow]]:
-    """Hours of the roll-up and of conversions; what a whole day is said to have cost stands in its first hour."""
+) -> tuple[dict[int, list[FigureRow]], list[LateRow]]:
+    """Hours of the roll-up, of conversions and of costs, and costs that were told after their day."""
     clicks = await _clicks(tx, loading, first, last)
-    events = await _events(tx, loading, first, last)
-    uploaded = await _uploaded(tx, loading, _day_of(first), _day_of(last))
-    currencies = {row.currency for row in (*clicks, *events, *uploaded) if row.currency}
+    events = [
+        (hour_of(EPOCH + timedelta(microseconds=row.quarter * _QUARTER), loading.timezone), row)
+        for row in await _events(tx, loading, first, last)
+    ]
+    costs = await _costs(tx, loading, clicks, events, (_day_of(first), _day_of(last)))
+    currencies = {of.currency for of in (*costs, *(row for _, row in events)) if of.currency}
     rates = await load_rates(tx, loading.team_id, loading.currency, currencies, _day_of(first), _day_of(last))
     places: dict[_Place, _Hour] = {}
-    uploaded_days = {(row.campaign_id, row.day) for row in uploaded}
+    late: dict[tuple[int, _Place], _Hour] = {}
     for row in clicks:
         hour = places.setdefault((row.hour, row.campaign_id, row.offer_id, row.source_id), _Hour())
         for name in _COUNTED:
             hour.add(name, int(getattr(row, name)))
-        if row.cost and (row.campaign_id, _day_of(row.hour)) not in uploaded_days:
-            hour.add_amount("spend", int(row.cost), row.currency, rates, _day_of(row.hour))
-    for row in uploaded:
-        campaign_row = loading.entities.by_noun["campaign"].get(row.campaign_id)
-        place = (row.day - EPOCH_DAY).days * 24, row.campaign_id, 0, campaign_row.source_id if campaign_row else 0
-        places.setdefault(place, _Hour()).add_amount("spend", row.amount, row.currency, rates, row.day)
-    for row in events:
-        at = hour_of(EPOCH + timedelta(microseconds=row.quarter * _QUARTER), loading.timezone)
+    for cost in costs:
+        day, place = _day_of(cost.hour), (cost.hour, cost.campaign, cost.offer, cost.source)
+        if cost.replaced and rates.rate(cost.currency or rates.base, day) is None:
+            continue
+        if cost.known > cost.hour:
+            late.setdefault((cost.known, place), _Hour()).add_amount("spend", cost.amount, cost.currency, rates, day)
+        elif first <= cost.hour <= last:
+            places.setdefault(place, _Hour()).add_amount("spend", cost.amount, cost.currency, rates, day)
+    for at, row in events:
         if first <= at <= last:
             place = at, row.campaign_id, row.offer_id, row.source_id
             _add_event(places.setdefault(place, _Hour()), row, rates, _day_of(at))
     measured = await _measured_offers(tx, loading)
     hours: dict[int, list[FigureRow]] = {}
-    for (at, campaign, offer, source), hour in places.items():
-        since = measured.get(offer)
-        if since is not None and since <= _day_of(at):
+    for place, hour in places.items():
+        since = measured.get(place[2])
+        if since is not None and since <= _day_of(place[0]):
             hour.known |= LAYERED_BITS
-        values = tuple(hour.values)
-        entity = loading.entities.by_noun["offer"].get(offer)
-        hours.setdefault(at, []).append(FigureRow(
-            campaign=campaign, offer=offer, source=source, account=bits.get(entity.account_id, 0) if entity else 0,
-            values=values, known=hour.known, open_values=values, open_known=hour.known, no_rate=hour.no_rate,
-            currencies=hour.currencies,
-        ))  # fmt: skip
-    return hours
+        hours.setdefault(place[0], []).append(_of_hour(place, hour, loading, bits))
+    late_rows = [(known, place[0], _of_hour(place, hour, loading, bits)) for (known, place), hour in late.items()]
+    return hours, sorted(late_rows, key=lambda row: row[:2])
+
+
+def _of_hour(place: _Place, hour: _Hour, loading: Loading, bits: dict[int, int]) -> FigureRow:
+    _, campaign, offer, source = place
+    values, entity = tuple(hour.values), loading.entities.by_noun["offer"].get(offer)
+    return FigureRow(
+        campaign=campaign, offer=offer, source=source, account=bits.get(entity.account_id, 0) if entity else 0,
+        values=values, known=hour.known, open_values=values, open_known=hour.known, no_rate=hour.no_rate,
+        currencies=hour.currencies,
+    )  # fmt: skip
+
+
+async def _costs(
+    tx: AsyncConnection, loading: Loading, clicks: list[Any], events: list[tuple[int, Any]], days: tuple[date, date]
+) -> list[HourCost]:
+    """What campaigns cost in the hours of these days, by any model, and by what was told of a day."""
+    first, last = days
+    rules = await costs_on(tx, loading.team_id, [first + timedelta(days=n) for n in range((last - first).days + 1)])
+    of_campaign = loading.entities.by_noun["campaign"]
+    told = [
+        ToldCost(
+            campaign=row.campaign_id, day=(row.day - EPOCH_DAY).days, origin=row.origin, amount=row.amount,
+            currency=row.currency, told=hour_of(row.recorded_at, loading.timezone),
+            source=of.source_id if (of := of_campaign.get(row.campaign_id)) else 0,
+        )
+        for row in await _told(tx, loading, first, last)
+    ]  # fmt: skip
+    costed = (
+        CostedClicks(hour=row.hour, campaign=row.campaign_id, offer=row.offer_id, source=row.source_id,
+                     clicks=int(row.clicks), cost=int(row.cost), currency=row.currency)
+        for row in clicks
+    )  # fmt: skip
+    brought = (
+        Brought(hour=at, campaign=row.campaign_id, offer=row.offer_id, source=row.source_id, event=row.event,
+                is_ftd=bool(row.is_ftd), n=row.n)
+        for at, row in events
+    )  # fmt: skip
+    return list(hourly_costs(costed, brought, told, {(day - EPOCH_DAY).days: of for day, of in rules.items()}))
+
+
+async def _told(tx: AsyncConnection, loading: Loading, first: date, last: date) -> list[Any]:
+    """Everything that was said of what campaigns cost on those days, in the order it was said."""
+    s = spend.c
+    columns = s.campaign_id, s.day, s.origin, s.amount, s.currency, s.recorded_at
+    query = select(*columns).where(
+        s.team_id == loading.team_id, s.day.between(first, last), s.recorded_at <= loading.now
+    )
+    return list(await tx.execute(query.order_by(s.id)))
 
 
 def _add_event(hour: _Hour, row: Any, rates: Rates, day: date) -> None:
@@ -353,12 +413,16 @@ async def _events(tx: AsyncConnection, loading: Loading, first: int, last: int) 
     return list(await tx.execute(query.group_by(*keys)))
 
 
-async def _uploaded(tx: AsyncConnection, loading: Loading, first: date, last: date) -> list[Any]:
-    """The last word of each origin on what campaigns cost on those days."""
-    s = spend.c
-    latest = select(func.max(s.id)).where(s.team_id == loading.team_id, s.day.between(first, last))
-    ids = latest.group_by(s.campaign_id, s.day, s.origin)
-    return list(await tx.execute(select(s.campaign_id, s.day, s.amount, s.currency).where(s.id.in_(ids))))
+async def _uploaded(
+    tx: AsyncConnection, loading: Loading, first: date, last: date
+) -> dict[tuple[int, int], dict[str, int]]:
+    """What campaigns cost on those days by the last word of each origin: amounts by currency, by campaign and day."""
+    latest = {(row.campaign_id, row.day, row.origin): row for row in await _told(tx, loading, first, last)}
+    amounts: dict[tuple[int, int], dict[str, int]] = {}
+    for (campaign, day, _), row in latest.items():
+        of_day = amounts.setdefault((campaign, (day - EPOCH_DAY).days), {})
+        of_day[row.currency] = of_day.get(row.currency, 0) + row.amount
+    return amounts
 
 
 async def _measured_offers(tx: AsyncConnection, loading: Loading) -> dict[int, date]:
@@ -375,8 +439,7 @@ async def _measured_offers(tx: AsyncConnection, loading: Loading) -> dict[int, d
 async def _load_placements(tx: AsyncConnection, loading: Loading, first: date) -> dict[date, list[FigureRow]]:
     """Days of placements: their clicks as counted, their conversions, and what they cost."""
     last = loading.today
-    costs = await _uploaded(tx, loading, first, last)
-    uploaded = {(row.campaign_id, (row.day - EPOCH_DAY).days): (row.amount, row.currency) for row in costs}
+    uploaded = await _uploaded(tx, loading, first, last)
     rows = with_uploaded(await placement_counts.counted(tx, loading.team_id, loading.subs, first, last), uploaded)
     events = [event for sub in sorted(loading.subs) for event in await _placement_events(tx, loading, sub, first)]
     currencies = {row.currency for row in (*rows, *events) if row.currency}

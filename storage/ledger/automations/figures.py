@@ -3,6 +3,7 @@
 The live run and the back-test read the same `Figures`, so that they agree on the same history.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
@@ -30,6 +31,8 @@ _QUOTIENT_PARTS = {
     "cpa": ("spend", "first_deposits", 1e-6), "roas": ("commission", "spend", 1), "roi": ("profit", "spend", 100),
 }  # fmt: skip
 EPOCH = date(1970, 1, 1)
+_MINUTE = timedelta(minutes=1)
+_EVER = 10**9  # an hour after all others
 SETTLES_WITHIN = 3
 """Days after which a platform's report of a day is overdue: a window of revenue ends with one of the last three."""
 PAYOUT_DAYS = 30
@@ -59,6 +62,10 @@ class FigureRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     placement: str = ""
     sub: str = ""  # which sub id the placement is of
     own_sub: bool = False  # whether that is the one its source names placements by
+
+
+LateRow = tuple[int, int, FigureRow]
+"""The hour from which on a row counts, after the day of the hour it is of."""
 
 
 class Totals:
@@ -128,7 +135,7 @@ class History(msgspec.Struct, kw_only=True):
     """Everything the figures are of: complete days, older ones summed, and hours (since 1970, report time).
 
     `settled` has the moment at which an account (by its bit) was synced past a day; `held` spans of reports that wait
-    for a decision, by the account's bit.
+    for a decision, by the account's bit. `late`: what was told of hours after their day was over, in order.
     """
 
     zone: ZoneInfo
@@ -136,6 +143,7 @@ class History(msgspec.Struct, kw_only=True):
     older: list[FigureRow] = []
     older_open: int = 0  # accounts with older days that never settled
     hours: dict[int, list[FigureRow]] = {}
+    late: list[LateRow] = []
     settled: dict[tuple[int, date], datetime] = {}
     held: list[tuple[int, date, date]] = []
     accounts: dict[int, str] = {}  # names by bit
@@ -193,19 +201,45 @@ class Figures:
                 _merge(totals, self.of_days(scope, day, day, now, settled_only=settled_only))
         return totals
 
-    def of_hours(self, scope: Scope, first: int, last: int) -> By:
-        """Sums of hours, both included; nothing of them is settled. Placements are counted by the day."""
+    def of_hours(self, scope: Scope, first: int, last: int, *, known: int) -> By:
+        """Sums of hours, both included, as told up to the hour `known`; nothing of them is settled. Placements are
+        counted by the day."""
         if scope.by_placement:
             return _summed(self.history.placements.get(_day_of(first), ()), scope, settled=0) if last >= first else {}
+        number = bisect_right(self.history.late, known, key=lambda row: row[0])
+        if not number:
+            return self._of_hours(scope, first, last)
+        key = "told", scope, first, last, number
+        if key not in self._kept:
+            totals: By = {}
+            _merge(totals, self._of_hours(scope, first, last))
+            rows = (row for _, hour, row in self.history.late[:number] if first <= hour <= last)
+            _merge(totals, _summed(rows, scope, settled=0))
+            self._kept[key] = totals
+        return self._kept[key]
+
+    def _of_hours(self, scope: Scope, first: int, last: int) -> By:
+        """The same without what was told after a day was over."""
         key = "hours", scope, first, last
         if key not in self._kept:
             totals: By = {}
             if last > first:
-                before = self.of_hours(scope, first, last - 1)
+                before = self._of_hours(scope, first, last - 1)
                 _merge(totals, before)
             if last >= first:
                 _merge(totals, _summed(self.history.hours.get(last, ()), scope, settled=0))
             self._kept[key] = totals
+        return self._kept[key]
+
+    def untold(self, scope: Scope, first: date, last: date, *, known: int) -> By:
+        """What days are said to have cost that was told only after the hour `known`, as less than nothing."""
+        if scope.by_placement:
+            return {}
+        number = bisect_right(self.history.late, known, key=lambda row: row[0])
+        key = "untold", scope, first, last, number
+        if key not in self._kept:
+            rows = (row for _, hour, row in self.history.late[number:] if first <= _day_of(hour) <= last)
+            self._kept[key] = _summed(map(_negative, rows), scope, settled=0)
         return self._kept[key]
 
     def older(self, scope: Scope) -> By:
@@ -242,6 +276,11 @@ def _merge(totals: By, others: By) -> None:
         if of is None:
             of = totals[key] = Totals()
         of.add(other)
+
+
+def _negative(row: FigureRow) -> FigureRow:
+    values = tuple(-value for value in row.values)
+    return msgspec.structs.replace(row, account=0, values=values, open_values=values)
 
 
 def _day_of(hour: int) -> date:
@@ -379,10 +418,12 @@ class Moment:
         return keys
 
     def spend_after(self, scope: Scope, subject: SubjectKey, until: datetime) -> tuple[int, int | None]:
-        """Spend and commission (None: nothing known) from now until a later moment, by whole hours and days."""
-        end = until.astimezone(self._figures.history.zone)
+        """Spend and commission (None: nothing known) from now until a later moment, by whole hours and days, with all
+        that has been told since."""
+        end = (until + _MINUTE).astimezone(self._figures.history.zone)
         last_hour = min((end.date() - EPOCH).days * 24 + end.hour - 1, self._midnight + 23)
-        spend = self._figures.of_hours(scope, self._hour, last_hour).get(subject, _NOTHING).values[PLACE["spend"]]
+        today = self._figures.of_hours(scope, self._last_hour + 1, last_hour, known=_EVER)
+        spend = today.get(subject, _NOTHING).values[PLACE["spend"]]
         if end.date() <= self.today + timedelta(days=1):
             return spend, None
         rest = self._figures.of_days(scope, self.today + timedelta(days=1), end.date() - timedelta(days=1), until)
@@ -412,10 +453,15 @@ class Moment:
     def _by(self, span: Span, scope: Scope, *, settled_only: bool = False) -> By:
         figures = self._figures
         parts: list[By] = [figures.older(scope)] if span.older else []
+        untold: By = {}
         if span.first is not None and span.last is not None and span.first <= span.last:
             parts.append(figures.of_days(scope, span.first, span.last, self.now, settled_only=settled_only))
+            if not scope.by_placement and (
+                untold := figures.untold(scope, span.first, span.last, known=self._last_hour)
+            ):
+                parts.append(untold)
         if span.first_hour is not None and span.last_hour is not None:
-            parts.append(figures.of_hours(scope, span.first_hour, span.last_hour))
+            parts.append(figures.of_hours(scope, span.first_hour, span.last_hour, known=self._last_hour))
         if len(parts) == 1:
             return parts[0]
         key = "span", scope, span, tuple(map(id, parts))
@@ -423,6 +469,9 @@ class Moment:
             totals: By = {}
             for part in parts:
                 _merge(totals, part)
+            for subject in untold:
+                if not totals[subject].values[PLACE["spend"]]:
+                    totals[subject].known &= ~BIT["spend"]
             figures._kept[key] = totals
         return figures._kept[key]
 
@@ -568,12 +617,15 @@ class Moment:
         whole, running = Totals(), Totals()
         over = first - 1 if scope.by_placement else min(last, self._hour - 1)
         for n in (24 * days for days in back):
-            whole.add(self._figures.of_hours(scope, first - n, over - n).get(subject, _NOTHING))
+            whole.add(self._hours(scope, first - n, over - n).get(subject, _NOTHING))
             if last > over:
-                running.add(self._figures.of_hours(scope, over + 1 - n, last - n).get(subject, _NOTHING))
+                running.add(self._hours(scope, over + 1 - n, last - n).get(subject, _NOTHING))
         if last > over:
             whole.add(running.part(self._passed_of_day if scope.by_placement else self._passed_of_hour))
         return whole
+
+    def _hours(self, scope: Scope, first: int, last: int) -> By:
+        return self._figures.of_hours(scope, first, last, known=self._last_hour)
 
     @property
     def _passed_of_hour(self) -> float:

@@ -45,9 +45,10 @@ def check_placement_rule(action: Action, condition: Condition, *, field: str = "
 
 
 def with_uploaded(
-    rows: Iterable[PlacementClicks], uploaded: Mapping[tuple[int, int], tuple[int, str]]
+    rows: Iterable[PlacementClicks], uploaded: Mapping[tuple[int, int], Mapping[str, int]]
 ) -> list[PlacementClicks]:
-    """The rows with what was uploaded of a campaign's day, by (campaign, day), in place of what its clicks cost."""
+    """The rows with what was uploaded of a campaign's day (amounts by currency, by campaign and day) in place of what
+    its clicks cost."""
     costed: list[PlacementClicks] = []
     of_uploaded: dict[tuple[int, int], list[PlacementClicks]] = {}
     for row in rows:
@@ -56,9 +57,11 @@ def with_uploaded(
         else:
             costed.append(row)
     for key, of_day in of_uploaded.items():
-        amount, currency = uploaded[key]
-        parts = split(amount, first_positive([[row.clicks for row in of_day]]))
-        costed += [
-            msgspec.structs.replace(row, cost=part, currency=currency) for row, part in zip(of_day, parts, strict=True)
-        ]
+        for n, (currency, amount) in enumerate(uploaded[key].items()):
+            parts = split(amount, first_positive([[row.clicks for row in of_day]]))
+            nothing = {name: 0 for name in ("clicks", "unique_clicks", "bot_clicks") if n}  # counted with the first
+            costed += [
+                msgspec.structs.replace(row, cost=part, currency=currency, **nothing)
+                for row, part in zip(of_day, parts, strict=True)
+            ]
     return costed
