@@ -7,6 +7,8 @@ from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 
 from bot.chat.questions import questions
+from bot.commands.campaign_distribution import won_in_words
+from bot.commands.variants import VariantDistributionShown
 from bot.core.command import COMMANDS
 from hub.cockpit.page import Cockpit, Visit
 from storage.catalogue import sites
@@ -58,10 +60,14 @@ async def _editor(visit: Visit, fault: Refused | None = None) -> Response[Any]:
         fault=fault, themes=_choices("theme"), locales=_choices("locale"), texts=_texts(visit, site, fault),
         offers=[Offer(code, names.get(code, code)) for code in chosen if code],
         others=[Offer(code, name) for code, name in names.items() if code not in site.offers],
-        variants=variants,
+        variants=variants, won=_won(variants.distribution) if variants and variants.distribution else "",
         casinos=[casinos[code] for code in sorted(shown_casinos) if code in casinos],
         differences=_differences(published, by_id),
     )  # fmt: skip
+
+
+def _won(shown: VariantDistributionShown) -> str:
+    return won_in_words(shown.won, holdout=shown.holdout, since=shown.since, currency=shown.currency)
 
 
 def _choices(name: str) -> tuple[str, ...]:

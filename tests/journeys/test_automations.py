@@ -64,6 +64,62 @@ def test_a_days_budget_stops_a_campaign_under_full_load(deploy_sqlite: Deploy) -
         assert (budget["pace"], budget["used_day"]) == ("used up", 5_000_000)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_an_automations_budget_is_over_by_the_clicks_of_a_second_at_most(deploy: Deploy) -> None:
+    """A rule that looks twice a second, under a load that is measured: on each database."""
+    with standin("telegram") as telegram:
+        hub = on_telegram(deploy, telegram)
+        link, _ = campaign(hub)
+        tell(telegram, '/automation add "pause campaign when budget 5 a day is reached"')
+        sent: list[tuple[float, Any]] = []
+
+        def visit(n: int) -> None:
+            place = _visit(link, n)
+            sent.append((monotonic(), place))
+
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(visit, range(1_500)))
+        wait_for(lambda: hub.get("campaign/show", campaign="spring-push")["status"] == "paused", "the pause",
+                 seconds=30, told=hub.log)  # fmt: skip
+        to_offers = [at for at, place in sorted(sent) if place != host(FALLBACK)]
+        reached = to_offers[100]  # 0.05 each: a hundred use the budget up
+        assert len(to_offers) <= 101 + sum(reached < at <= reached + 1 for at, _ in sent), len(to_offers)
+        assert len(to_offers) < len(sent)
+        assert wait_for(lambda: about(telegram, "paused campaign Spring Push"), "the message")
+        (act,) = hub.get("automation/log")["items"]
+        assert (act["outcome"], act["label"]) == ("done", "campaign Spring Push")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_placement_that_brings_players_is_allowed_and_the_others_are_blocked(deploy_sqlite: Deploy) -> None:
+    with standin("telegram") as telegram:
+        hub = on_telegram(deploy_sqlite, telegram)
+        link, postback = campaign(hub)
+        for n in range(60):
+            url = click(hub, link, n, sub1=f"zone-{n % 3}")
+            if n % 3 == 0:
+                query = {"click_id": parse_qs(urlsplit(url).query)["sub"][0], "event": "registration"}
+                assert hub.http.get(postback, params=query).json()["outcome"] == "accepted"
+        said = tell(telegram, '/automation add "allow placement when registrations >= 10 over 7d"')
+        assert "blocks all others" in said
+        message = wait_for(lambda: about(telegram, "zone-0"), "the act", seconds=WITHIN, told=hub.log)
+        assert host(click(hub, link, 100, sub1="zone-0")) != host(FALLBACK)
+        wait_for(lambda: host(click(hub, link, 101, sub1="zone-1")) == host(FALLBACK), "the others to be blocked",
+                 seconds=10, told=hub.log)  # fmt: skip
+        blocked = hub.get("click/log", outcome="blocked")["items"]
+        assert {(of["sub1"], of["offer"], of["reason"]) for of in blocked} == {("zone-1", None, "blocked")}
+        hub.post(
+            "placement/import", csv="placement,note\nzone-8,by hand\nzone-9,by hand\n", source="pushnet", list="allow"
+        )
+        out = hub.shell("run", "placement", "export", "source=pushnet", "list=allow").stdout
+        assert {"zone-0", "zone-8", "zone-9"} <= set(out.split())
+        press(telegram, message, "Undo")
+        wait_for(lambda: host(click(hub, link, 102, sub1="zone-0")) == host(FALLBACK), "the undo", seconds=30,
+                 told=hub.log)  # fmt: skip
+
+
 def _visit(link: str, n: int) -> Any:
     answer = httpx.get(
         link, params={"cost": "0.05"}, timeout=30,
