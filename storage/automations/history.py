@@ -352,7 +352,7 @@ async def _costs(
             currency=row.currency, told=hour_of(row.recorded_at, loading.timezone),
             source=of.source_id if (of := of_campaign.get(row.campaign_id)) else 0,
         )
-        for row in await _told(tx, loading, first, last)
+        for row in await _day_costs(tx, loading, first, last)
     ]  # fmt: skip
     costed = (
         CostedClicks(hour=row.hour, campaign=row.campaign_id, offer=row.offer_id, source=row.source_id,
@@ -367,7 +367,7 @@ async def _costs(
     return list(hourly_costs(costed, brought, told, {(day - EPOCH_DAY).days: of for day, of in rules.items()}))
 
 
-async def _told(tx: AsyncConnection, loading: Loading, first: date, last: date) -> list[Any]:
+async def _day_costs(tx: AsyncConnection, loading: Loading, first: date, last: date) -> list[Any]:
     """Everything that was said of what campaigns cost on those days, in the order it was said."""
     s = spend.c
     columns = s.campaign_id, s.day, s.origin, s.amount, s.currency, s.recorded_at
@@ -417,7 +417,7 @@ async def _uploaded(
     tx: AsyncConnection, loading: Loading, first: date, last: date
 ) -> dict[tuple[int, int], dict[str, int]]:
     """What campaigns cost on those days by the last word of each origin: amounts by currency, by campaign and day."""
-    latest = {(row.campaign_id, row.day, row.origin): row for row in await _told(tx, loading, first, last)}
+    latest = {(row.campaign_id, row.day, row.origin): row for row in await _day_costs(tx, loading, first, last)}
     amounts: dict[tuple[int, int], dict[str, int]] = {}
     for (campaign, day, _), row in latest.items():
         of_day = amounts.setdefault((campaign, (day - EPOCH_DAY).days), {})

@@ -112,9 +112,9 @@ class Past:
         self.first, day = False, now.date()
         if now.hour in {8, 14, 20}:
             self.told[day] = self.told.get(day, 0) + chance.randint(5, 20)
-            await self._told(self.places[1], day, self.told[day], "api")
+            await self._record_cost(self.places[1], day, self.told[day], "api")
         if now.hour == 9:
-            await self._told(self.places[2], day - timedelta(days=1), chance.randint(10, 40), "csv")
+            await self._record_cost(self.places[2], day - timedelta(days=1), chance.randint(10, 40), "csv")
         if now.hour == 6:
             await self.settle(day - timedelta(days=1))
         say.later(minutes=1)
@@ -156,7 +156,7 @@ class Past:
         async with self.say.database.begin() as tx:
             await touch(tx, self.say.team_id, [day])
 
-    async def _told(self, ids: Ids, day: date, euros: int, origin: str) -> None:
+    async def _record_cost(self, ids: Ids, day: date, euros: int, origin: str) -> None:
         say = self.say
         async with say.database.begin() as tx:
             await tx.execute(insert(spend).values(

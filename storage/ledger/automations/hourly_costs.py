@@ -148,7 +148,7 @@ class _Day:
 
     def _moved(self, known: int, totals: Mapping[str, int], source: int) -> list[HourCost]:
         """What changes when the day is said to cost so much: within the day it falls due in that hour, after it all
-        of the day's hours are made anew, by their clicks."""
+        of the day's hours have their part of it, by their clicks."""
         within = known <= self.last
         clicks: dict[tuple[int, _Place], int] = {}
         for of in self.clicks:

@@ -17,7 +17,7 @@ def clicked(hour: int, offer: int, clicks: int, cost: int = 0) -> CostedClicks:
     return CostedClicks(hour=FIRST + hour, campaign=1, offer=offer, source=7, clicks=clicks, cost=cost, currency="EUR")
 
 
-def told(hour: int, amount: int, origin: str = "api") -> ToldCost:
+def told_at(hour: int, amount: int, origin: str = "api") -> ToldCost:
     return ToldCost(campaign=1, day=DAY, origin=origin, amount=amount, currency="EUR", told=FIRST + hour, source=7)
 
 
@@ -36,7 +36,7 @@ def known_by(hour: int, of: Sequence[HourCost]) -> Counter[int]:
 
 def test_what_is_told_of_the_running_day_takes_the_place_of_clicks_from_that_hour_on() -> None:
     clicks = [clicked(3, 1, 30, cost=300), clicked(3, 2, 10, cost=100), clicked(9, 1, 50, cost=500)]
-    made = costs(clicks, told(5, 1_000), told(20, 1_800))
+    made = costs(clicks, told_at(5, 1_000), told_at(20, 1_800))
     assert known_by(4, made) == {1: 300, 2: 100}
     assert known_by(5, made) == {1: 750, 2: 250}  # by the clicks until then
     assert known_by(19, made) == known_by(5, made)
@@ -45,7 +45,7 @@ def test_what_is_told_of_the_running_day_takes_the_place_of_clicks_from_that_hou
 
 def test_what_is_told_after_the_day_is_none_of_its_running_figures() -> None:
     clicks = [clicked(3, 1, 30, cost=300), clicked(9, 2, 10, cost=100)]
-    made = costs(clicks, told(33, 2_000), told(40, 800, "csv"))
+    made = costs(clicks, told_at(33, 2_000), told_at(40, 800, "csv"))
     assert known_by(32, made) == {1: 300, 2: 100}
     assert known_by(33, made) == {1: 1_500, 2: 500}
     assert known_by(40, made) == {1: 2_100, 2: 700}
@@ -68,7 +68,7 @@ def test_a_price_per_day_is_due_with_the_first_click_and_one_per_conversion_with
 
 
 CLICKS = st.builds(clicked, st.integers(0, 23), st.integers(1, 3), st.integers(0, 50), st.integers(0, 999))
-TOLD = st.builds(told, st.integers(-5, 60), st.integers(0, 10**6), st.sampled_from(["api", "csv"]))
+TOLD = st.builds(told_at, st.integers(-5, 60), st.integers(0, 10**6), st.sampled_from(["api", "csv"]))
 
 
 @given(st.lists(CLICKS, max_size=9), st.lists(TOLD, min_size=1, max_size=5))
