@@ -13,10 +13,11 @@ import httpx
 import pytest
 
 from tests.journeys.conftest import Deploy
-from tests.journeys.deployment import Deployment, standin, wait_for
+from tests.journeys.deployment import Deployment, standin
 from tests.journeys.steps import click
 from tests.journeys.test_automations import on_telegram
 from tests.journeys.test_chats import job_runs, posted, tell
+from tests.waiting import wait_for
 
 CAMPAIGNS = [f"cut-{n}" for n in range(6)]
 LATER = (0.6, 0.9, 1.2, 1.6)  # seconds after its start at which the hub is killed, each with a little chance
