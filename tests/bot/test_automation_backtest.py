@@ -188,6 +188,7 @@ async def acts_of(say: Asker, automation_id: int, since: datetime) -> list[tuple
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("database_kind", ["sqlite"])  # what is read is tested on both elsewhere; this takes long
 async def test_the_backtest_says_what_the_live_run_did(opened: Opened) -> None:
     """Each hour has something happen once, at a minute of chance: of what the back-test sees of an hour, its beginning
     and its end, the live run then sees the same. What is usual grows with each minute, so it is looked at where the
