@@ -1,7 +1,6 @@
 """`casinoflux serve | demo | doctor | run | chat | mcp | db …`; `python -m hub` is the same."""
 
 import argparse
-import errno
 import os
 import sqlite3
 import sys
@@ -15,7 +14,7 @@ left_out_modules.leave_out()
 from sqlalchemy.exc import DBAPIError  # noqa: E402
 
 from hub.cli import cli  # noqa: E402
-from storage.db.unavailable import is_unavailable  # noqa: E402
+from storage.db.unavailable import is_full, is_unavailable  # noqa: E402
 from storage.ledger.errors import CasinoFluxError  # noqa: E402
 from storage.ledger.facts import Role  # noqa: E402
 
@@ -53,8 +52,7 @@ def print_fault(error: str) -> int:
 def database_fault(error: Exception) -> str | None:
     """What to do about a disk or a database that stopped the command; None if that is not what stopped it."""
     cause = getattr(error, "orig", error)
-    full = isinstance(cause, sqlite3.Error) and "full" in str(cause)
-    if full or (isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}):
+    if is_full(error):
         return "the disk is full: make room where the database is, then start again"
     if isinstance(error, OSError) or not is_unavailable(error):
         return None

@@ -20,7 +20,7 @@ from hub.runtime.runtime import Runtime
 from hub.runtime.settings import SettingError, Settings
 from storage.catalogue import teams
 from storage.clicks.queries import ensure_codec
-from storage.db import touch_marks, transfer
+from storage.db import backup, touch_marks, transfer
 from storage.db.engine import Database, behind_pooler
 from storage.db.report_database import ReportDatabase
 from storage.db.schema import HEAD, current, lock_start, upgrade
@@ -158,7 +158,7 @@ async def prepare(runtime: Runtime) -> None:
         await asyncio.to_thread(transfer.clear_left_over, path)
     async with runtime.database.begin() as tx:
         await lock_start(tx)
-        await _check_whole(tx)
+        await check_whole(tx)
         runtime.team_id = await teams.first(tx, runtime.clock())
         await ensure_codec(tx)
         await check_timezone(tx, runtime.settings)
@@ -174,12 +174,17 @@ async def recover(runtime: Runtime) -> None:
         await touch_marks.touch_latest(tx)
 
 
-async def _check_whole(tx: AsyncConnection) -> None:
-    """Raises CasinoFluxError for a database that `db transfer` has not filled yet."""
+async def check_whole(tx: AsyncConnection) -> None:
+    """Raises CasinoFluxError for a database that `db transfer` or `db restore` has not filled yet."""
     if await teams.fact(tx, transfer.UNFINISHED) is not None:
         raise CasinoFluxError(
             "this database is being filled by casinoflux db transfer: wait for its end, or if it was broken off run it "
             "again"
+        )
+    if await teams.fact(tx, backup.UNFINISHED) is not None:
+        raise CasinoFluxError(
+            "a backup is being restored into this database: wait for its end, or if it was broken off run casinoflux "
+            "db restore again"
         )
 
 

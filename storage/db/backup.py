@@ -1,21 +1,29 @@
 """Everything to a file and back: the same rows, whichever kind of database it is."""
 
+import lzma
 import os
 import zipfile
+import zlib
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
-from sqlalchemy import Column, Table, UniqueConstraint, func, select, text
+from sqlalchemy import Column, Table, UniqueConstraint, delete, func, insert, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.engine import Database
+from storage.db.handover import Handover
 from storage.db.schema import HEAD, is_older
+from storage.db.unavailable import is_full, is_unavailable
 from storage.ledger.errors import CasinoFluxError
-from storage.tables import metadata, teams
+from storage.tables import facts, metadata, teams
+
+UNFINISHED = "restore_unfinished"
+"""A fact of a database until a backup is in it as a whole: no hub serves from it, and `restore` may begin again."""
 
 CHUNK = 2_000
 _BOUND = 30_000  # most parameters in one statement: SQLite's limit is 32,766, asyncpg's 32,767
@@ -36,14 +44,35 @@ async def backup(database: Database, path: Path) -> int:
 
 
 async def restore(database: Database, path: Path) -> int:
-    """Fill an empty database from a backup. Raises CasinoFluxError if it is not empty or not of this schema."""
-    await _refuse_filled(database)
+    """Fill an empty database, or one in which a restore was broken off, from a backup.
+
+    Raises CasinoFluxError if the database holds something else, or the file is not of this schema or not whole.
+    """
     try:
-        total = await _put_back(database, path)
-    except (OSError, KeyError, zipfile.BadZipFile, msgspec.DecodeError):
-        raise CasinoFluxError(f"{path} is not a whole backup of casinoflux: name a file that db backup wrote") from None
-    await _reset_counters(database)
+        with _alone(database):
+            total = await _put_back(database, path)
+            await _reset_counters(database)
+    except _DAMAGED as error:
+        if is_full(error) or (isinstance(error, DBAPIError) and is_unavailable(error)):
+            raise
+        reason = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+        raise CasinoFluxError(
+            f"{path} is not a whole backup of casinoflux{reason}: name a file that db backup wrote"
+        ) from None
+    async with database.begin() as tx:
+        await tx.execute(delete(facts).where(facts.c.name == UNFINISHED))
     return total
+
+
+def _alone(database: Database) -> AbstractContextManager[object]:
+    """Raises CasinoFluxError while another restore or a transfer is at work on an SQLite database."""
+    return Handover(Path(database.file.path)) if database.file.path else nullcontext()
+
+
+_DAMAGED = (
+    OSError, LookupError, ValueError, OverflowError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error,
+    lzma.LZMAError, msgspec.DecodeError, SQLAlchemyError,
+)  # fmt: skip
 
 
 async def _put_back(database: Database, path: Path) -> int:
@@ -51,7 +80,7 @@ async def _put_back(database: Database, path: Path) -> int:
     with zipfile.ZipFile(path) as archive:
         if archive.testzip() is not None:
             raise zipfile.BadZipFile
-        schema = archive.read("schema").decode()
+        schema = archive.read("schema").decode()[:40]
         if schema != HEAD:
             fix = (
                 "restore it with the version that wrote it, then run this version's casinoflux db upgrade"
@@ -59,6 +88,7 @@ async def _put_back(database: Database, path: Path) -> int:
                 else "it is of a newer version: install that one"
             )
             raise CasinoFluxError(f"{path} is of schema {schema}, this version's is {HEAD}: {fix}")
+        await _begin(database)
         for table in metadata.sorted_tables:
             with archive.open(f"{table.name}.jsonl") as lines:
                 for rows in _batches(lines, table):
@@ -92,13 +122,18 @@ def _new_file(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-async def _refuse_filled(database: Database) -> None:
-    async with database.read() as tx:
-        if (await tx.execute(select(func.count()).select_from(teams))).scalar_one():
+async def _begin(database: Database) -> None:
+    """Mark the database as not whole yet, and empty it if it is so marked. Raises CasinoFluxError for a filled one."""
+    async with database.begin() as tx:
+        if (await tx.execute(select(facts.c.name).where(facts.c.name == UNFINISHED))).first() is not None:
+            for table in reversed(metadata.sorted_tables):
+                await tx.execute(delete(table))
+        elif (await tx.execute(select(func.count()).select_from(teams))).scalar_one():
             raise CasinoFluxError(
                 "the database is not empty: restore into a new one (CASINOFLUX_DATABASE_URL), or with --replace in the "
                 "place of what is there"
             )
+        await tx.execute(insert(facts).values(name=UNFINISHED, value="1"))
 
 
 async def _chunks(tx: AsyncConnection, table: Table) -> AsyncIterator[list[dict[str, Any]]]:
@@ -142,11 +177,14 @@ def _stored(column: Column[Any]) -> Any:
 
 
 def _batches(lines: IO[bytes], table: Table) -> Iterator[list[dict[str, Any]]]:
+    columns = {column.name for column in table.columns}
     blobs = {column.name for column in table.columns if column.type.python_type is bytes}
     batch: list[dict[str, Any]] = []
     for line in lines:
-        row = msgspec.json.decode(line)
-        for name in blobs & row.keys():
+        row = msgspec.json.decode(line, type=dict[str, Any])
+        if row.keys() != columns:
+            raise ValueError
+        for name in blobs:
             row[name] = None if row[name] is None else msgspec.convert(row[name], bytes)
         batch.append(row)
         if len(batch) == CHUNK:

@@ -1,5 +1,6 @@
 """Errors that are the database's fault, not of what was to be written: locked, full, unreachable, deleted."""
 
+import errno
 import os
 import sqlite3
 import struct
@@ -9,6 +10,14 @@ from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from storage.db.handover import note_path, reason_to_wait
 from storage.ledger.errors import CasinoFluxError
+
+
+def is_full(error: Exception) -> bool:
+    """Whether there was no room on the disk."""
+    cause = getattr(error, "orig", error)
+    if isinstance(cause, sqlite3.Error) and "full" in str(cause):
+        return True
+    return isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
 class DatabaseUnavailable(CasinoFluxError):
