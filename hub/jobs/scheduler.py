@@ -16,6 +16,7 @@ from storage.db import leases, tasks
 
 LEASE = timedelta(seconds=20)
 GIVE_BACK = 2.0  # seconds a stop waits for the database
+LAST_WORK = 5.0  # seconds a stop waits for jobs that run
 
 Work = Callable[[Runtime], Awaitable[Any]]
 
@@ -53,7 +54,7 @@ class Jobs:
         self._runtime.state["stopping"] = True
         self._scheduler.pause()
         if self._running:
-            _, late = await asyncio.wait(self._running, timeout=5)
+            _, late = await asyncio.wait(self._running, timeout=LAST_WORK)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
@@ -84,6 +85,9 @@ class Jobs:
             ran = await self._run_leased(job)
         except Exception as error:
             tasks.monitor.failed(job.name, error)
+        except asyncio.CancelledError:
+            if not self._runtime.state.get("stopping"):  # a stop gives it up: no fault
+                raise
         else:
             tasks.monitor.succeeded(job.name)
             self._runtime.state.setdefault("job_runs", Counter())[job.name] += ran

@@ -89,6 +89,21 @@ async def test_a_job_that_raises_is_named_by_readyz_and_counted_by_metrics(
     ]  # fmt: skip
 
 
+async def test_a_job_that_a_stop_gives_up_is_no_fault(
+    opened: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(scheduler, "LAST_WORK", 0.01)
+    begun = asyncio.Event()
+
+    async def work(_runtime: Runtime) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async with opened() as database, running(database, Job("rates", 60, work)):
+        await begun.wait()
+    assert "raised an exception" not in caplog.text
+
+
 class FailsOnce(Database):
     """Renewals of a lease meet an error of the database, once."""
 
