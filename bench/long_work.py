@@ -189,7 +189,7 @@ def within(before: dict[float, float], after: dict[float, float], share: float) 
     return lower
 
 
-def lines(*, n: int = 3, seconds: float = 6.0) -> list[Line]:
+def lines(*, n: int = 5, seconds: float = 6.0) -> list[Line]:
     rows = int(os.environ.get("BENCH_LONG_ROWS", "250_000"))
     kinds = os.environ.get("BENCH_LONG_WORK", "report upload sync").split()
     with folder() as place, revenue.platform(rows, kept=True) as platform_url:

@@ -14,6 +14,7 @@ from connectors.reading import (
     csv_of,
     decoded,
     flat,
+    is_raw_list,
     json_of,
     json_outline,
     no_rows,
@@ -101,7 +102,7 @@ def json_stream(body: bytes, connection: Connection) -> tuple[Any, Iterable[Reco
         head = {name: raw_value(value) for name, value in fields.items()} if isinstance(fields, dict) else fields
     except msgspec.MsgspecError:
         head = json_of(body, connection)  # which says what is wrong
-    if not isinstance(entries, list):
+    if not is_raw_list(entries):
         return head, (
             record for _ in (0,) for record in json_records(head, body, connection)
         )  # which raises when it is read

@@ -26,10 +26,10 @@ from storage.ledger.tables import Block, Table, TableError, column_mark, column_
 #: Measures whose absence is named: without them a report says little.
 _EXPECTED = ("registrations", "first_deposits", "commission")
 _MANY = 500  # records whose columns are read at once
+_PART_BYTES = 150_000  # of JSON, the same
 T = TypeVar("T")
 _NONE: Mapping[str, str] = {}
 _TOO_LARGE = 1 << 62  # for a count
-_NUL = (b"\0", rb"\u0000")  # as an answer may hold what databases do not keep
 
 TOTALS_LINE = "a totals line"
 TOTALS = "totals"
@@ -118,10 +118,9 @@ class Sheet:
         if not isinstance(records, RawRecords):
             return self._add_lines((0, record) for record in records)
         count = 0
-        for part in records.parts(_MANY):
-            columns = part.columns()
+        for part, columns in records.parts(_PART_BYTES):
             if columns is not None and self._add_alike(columns):
-                count += len(part)
+                count += _length(columns)
             else:
                 count += self._add_lines((0, record) for record in part)
         return count
@@ -351,7 +350,7 @@ class Sheet:
         """The rows as a report has them: packed where they are many and nothing of them is odd."""
         if len(self._packed) <= LARGE:
             return tuple(self.rows.values())
-        self._packed.distinct = not any(nul in self.raw for nul in _NUL)
+        self._packed.distinct = not _has_nul(self.raw)
         return self._packed
 
     def count(self, stated: Any, rows_read: int, name: str) -> None:
@@ -459,6 +458,11 @@ def _key_of(row: RevenueRow) -> tuple[object, ...]:
     return row.day, row.tag.lower(), row.sub, row.part, row.currency
 
 
+def _has_nul(raw: bytes) -> bool:
+    """Whether an answer may hold the character that databases do not keep."""
+    return b"\0" in raw or (b"\\" in raw and rb"\u0000" in raw)
+
+
 def _texts(columns: RecordColumns, names: tuple[str, ...]) -> list[str]:
     """`_text` of many records."""
     if not names:
@@ -532,10 +536,20 @@ def _micros_of_floats(cells: Sequence[Any], kinds: AbstractSet[type]) -> list[in
 
     Below 1e9 they do if they are whole micro-units: every text of such a float is nearer to them than half of one.
     """
-    if not kinds <= {int, float} or min(cells) <= -1e9 or max(cells) >= 1e9:
+    if not kinds <= {int, float}:
+        raise ValueError("other than numbers")
+    different = set(cells)
+    if len(different) * 2 < len(cells):
+        numbers = list(different)
+        return list(map(dict(zip(numbers, _exact_micros(numbers), strict=True)).__getitem__, cells))
+    return _exact_micros(cells)
+
+
+def _exact_micros(numbers: Sequence[float]) -> list[int | None]:
+    if min(numbers) <= -1e9 or max(numbers) >= 1e9:
         raise ValueError("more than floats can say")
-    micros: list[int | None] = list(map(round, map(mul, cells, repeat(1e6))))
-    if list(map(truediv, micros, repeat(1e6))) != list(cells):
+    micros: list[int | None] = list(map(round, map(mul, numbers, repeat(1e6))))
+    if list(map(truediv, micros, repeat(1e6))) != list(numbers):
         raise ValueError("more digits than micro-units have")
     return micros
 

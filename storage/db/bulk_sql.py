@@ -5,7 +5,7 @@ Columns get what lies on disk: instants and days as numbers, JSON as text.
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import (
@@ -110,7 +110,7 @@ class BulkTable:
         return as_json(records)
 
     async def append(
-        self, tx: AsyncConnection, rows: Sequence[tuple[Any, ...]], constants: Mapping[str, int] = _NO_CONSTANTS
+        self, tx: AsyncConnection, rows: Iterable[tuple[Any, ...]], constants: Mapping[str, int] = _NO_CONSTANTS
     ) -> None:
         """Insert rows whose ids are not needed, after another statement of the same transaction.
 
@@ -234,18 +234,34 @@ async def driver_fetch(tx: AsyncConnection, text: str, *values: Any) -> Sequence
     return rows
 
 
-async def read_columns(tx: AsyncConnection, query: Select[Any]) -> list[list[Any]]:
-    """The columns of a query for many rows of numbers and texts, each as a list in the order of the rows.
+class ColumnQuery:
+    """A query for many rows of numbers and texts, read by column.
 
-    SQLite writes each column as JSON: a value costs half of what Python's sqlite3 takes to make it. Columns are read as
-    they lie on disk.
+    SQLite writes each column as JSON: a value costs half of what Python's sqlite3 takes to make it.
     """
-    if tx.dialect.name != "sqlite":
-        rows = (await tx.execute(query)).all()
-        return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in query.selected_columns]
-    inner = query.subquery()
-    arrays = await tx.execute(select(*(func.json_group_array(column, type_=Text) for column in inner.c)))
-    return [_column.decode(array) for array in arrays.one()]
+
+    def __init__(self, query: Select[Any]) -> None:
+        self._query = query
+
+    @cached_property
+    def _arrays(self) -> Select[*tuple[Any, ...]]:
+        return select(*(func.json_group_array(column, type_=Text) for column in self._query.subquery().c))
+
+    async def read(self, tx: AsyncConnection, **values: Any) -> "ReadColumns":
+        """The columns for these values of its parameters, as they lie on disk."""
+        if tx.dialect.name != "sqlite":
+            rows = (await tx.execute(self._query, values)).all()
+            columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in self._query.selected_columns]
+            return ReadColumns(columns, [None not in column for column in columns])
+        arrays = (await tx.execute(self._arrays, values)).one()
+        return ReadColumns([*map(_column.decode, arrays)], ["null" not in array for array in arrays])
+
+
+class ReadColumns(NamedTuple):
+    """Columns in the order of the rows, and of each whether all of it is certainly no null."""
+
+    values: list[list[Any]]
+    whole: list[bool]
 
 
 _column: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(list[Any])

@@ -1,17 +1,18 @@
 """What is known of report days, now or at an earlier instant: the facts that merging starts from."""
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import date
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import ColumnElement, FromClause, Select, bindparam, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.catalogue import campaigns as campaigns_of_team
 from storage.catalogue import teams
 from storage.clicks import imported_clicks
 from storage.clicks import queries as click_queries
-from storage.db.bulk_sql import read_columns
+from storage.db.bulk_sql import ColumnQuery
 from storage.ledger.clicks.click_id import LENGTH, Codec
 from storage.ledger.dates import day_bounds
 from storage.ledger.facts import CampaignFact, ClickLink, OfferFact, RevenueFact, SpendFact
@@ -49,7 +50,7 @@ async def facts_of_days(
     costs = await campaigns_of_team.costs_on(tx, facts_query.team_id, days)
     for day in days:
         rows = await revenue_facts(tx, facts_query, day)
-        links = await links_of(tx, facts_query.team_id, set(rows.named["sub"]))
+        links = await links_of(tx, facts_query.team_id, rows.subs)
         yield DayFacts(
             day=day, clicks=clicks[day], tallies=tallies_[day], revenue=rows, links=links, spend=spend_[day],
             active=active_[day], costs=costs[day],
@@ -84,34 +85,54 @@ async def catalogue(tx: AsyncConnection, team_id: int) -> Catalogue:
 
 async def revenue_facts(tx: AsyncConnection, facts_query: FactsQuery, day: date) -> RevenueColumns:
     """What the platforms say of the day, withdrawn figures as the zeros they have become."""
-    r, v, as_of = revenue.c, revenue_revisions.c, facts_query.as_of
-    named = [r[name] for name in RevenueFact._fields if name not in MEASURES]
-    query = select(*named, *(r[name] for name in MEASURES)).where(r.team_id == facts_query.team_id, r.day == day)
-    if as_of is not None:
-        query = query.where(r.recorded_at <= as_of)
-    columns = await read_columns(tx, query)
-    if as_of is not None:
-        last = select(func.max(v.id)).where(v.team_id == facts_query.team_id, v.day == day, v.recorded_at <= as_of)
-        figures = select(*named, *(v[name] for name in MEASURES))
-        restated = figures.join_from(revenue_revisions, revenue, v.revenue_id == r.id).where(
-            r.recorded_at > as_of, v.id.in_(last.group_by(v.revenue_id))
-        )
-        return RevenueColumns.together([columns, await read_columns(tx, restated)])
-    return RevenueColumns(columns)
+    of_day = {"team_id": facts_query.team_id, "day": day}
+    if facts_query.as_of is None:
+        return RevenueColumns(*await _REVENUE.read(tx, **of_day))
+    as_of = of_day | {"as_of": facts_query.as_of}
+    known, restated = await _KNOWN_SINCE.read(tx, **as_of), await _RESTATED_SINCE.read(tx, **as_of)
+    return RevenueColumns.together([known.values, restated.values])
 
 
-async def links_of(tx: AsyncConnection, team_id: int, subs: Iterable[str]) -> dict[str, ClickLink]:
+def _revenue(figures: FromClause) -> Select[Any]:
+    named = [revenue.c[name] for name in RevenueFact._fields if name not in MEASURES]
+    return select(*named, *(figures.c[name] for name in MEASURES))
+
+
+def _of_day(table: FromClause) -> Sequence[ColumnElement[bool]]:
+    return table.c.team_id == bindparam("team_id"), table.c.day == bindparam("day")
+
+
+def _known_then(table: FromClause) -> ColumnElement[bool]:
+    return table.c.recorded_at <= bindparam("as_of")
+
+
+_REVENUE = ColumnQuery(_revenue(revenue).where(*_of_day(revenue)))
+_KNOWN_SINCE = ColumnQuery(_revenue(revenue).where(*_of_day(revenue), _known_then(revenue)))
+_RESTATED_SINCE = ColumnQuery(
+    _revenue(revenue_revisions)
+    .join_from(revenue_revisions, revenue, revenue_revisions.c.revenue_id == revenue.c.id)
+    .where(
+        revenue.c.recorded_at > bindparam("as_of"),
+        revenue_revisions.c.id.in_(
+            select(func.max(revenue_revisions.c.id))
+            .where(*_of_day(revenue_revisions), _known_then(revenue_revisions))
+            .group_by(revenue_revisions.c.revenue_id)
+        ),
+    )
+)
+
+
+async def links_of(tx: AsyncConnection, team_id: int, subs: AbstractSet[str]) -> dict[str, ClickLink]:
     """The clicks behind those sub ids that are click ids of the team, or of the tracker it had before."""
-    texts = [sub for sub in subs if sub]
-    likely = [sub for sub in texts if len(sub) == LENGTH]
+    likely = [sub for sub in subs if len(sub) == LENGTH]
     key = await teams.fact(tx, "click_id_key") if likely else None
     ids: dict[str, int] = {}
     if key is not None:
         read = Codec(bytes.fromhex(key)).decode
         ids = {sub: click_id for sub in likely if (click_id := read(sub)) is not None}
-    if len(ids) < len(texts) and await imported_clicks.any_of_team(tx, team_id):
-        known = await imported_clicks.find(tx, [(team_id, sub) for sub in texts if sub not in ids])
-        words = {sub: (team_id, imported_clicks.folded(sub)) for sub in texts if sub not in ids}
+    if len(ids) < len(subs) and await imported_clicks.any_of_team(tx, team_id):
+        words = {sub: (team_id, imported_clicks.folded(sub)) for sub in subs if sub not in ids}
+        known = await imported_clicks.find(tx, [(team_id, sub) for sub in words])
         ids |= {sub: known[word] for sub, word in words.items() if word in known}
     links = await click_queries.links(tx, ids.values())
     return {

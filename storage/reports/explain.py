@@ -285,7 +285,7 @@ class _Inquiry:
         others = [row for row in rows if not self._claims(row)]
         if self.campaign_ids is None:
             return claimed, others
-        links = await links_of(self.tx, self.query.team_id, {row.sub for row in claimed})
+        links = await links_of(self.tx, self.query.team_id, {row.sub for row in claimed if row.sub})
         named = await catalogue(self.tx, self.query.team_id)
 
         def placed(row: Row[Any]) -> int | None:

@@ -1,13 +1,13 @@
 """Pages of reports: a bounded shelf of them in memory, those of the usual reports in the database as well."""
 
 import asyncio
-import zlib
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from typing import Any
 
 import msgspec
+from isal import isal_zlib
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -126,7 +126,7 @@ class Paging:
         mine = select(p.day, p.version, p.page).where(p.team_id == self._query.team_id, p.form == self._form)
         for day, version, page in await self._tx.execute(mine.where(among(p.day, lacking))):
             if day in lacking and version == self._versions[day]:
-                self._pages[day] = _unpacker.decode(zlib.decompress(page)), ()
+                self._pages[day] = _unpacker.decode(isal_zlib.decompress(page)), ()
                 await asyncio.sleep(0)
 
     async def _cells(self, days: Collection[date]) -> dict[date, bytes]:
@@ -217,7 +217,7 @@ def _packed(day: date, cells: Sequence[Cell], views: Mapping[str, View]) -> list
     """A day's pages by form."""
     reader = DayReader(day, cells, next(iter(views.values())), shared=True)
     pages = {form: page_of(day, cells, view, reader) for form, view in views.items()}
-    return [(form, zlib.compress(_packer.encode(page), 1)) for form, page in pages.items()]
+    return [(form, isal_zlib.compress(_packer.encode(page))) for form, page in pages.items()]
 
 
 async def store(tx: AsyncConnection, team_id: int, day: date, version: int, pages: Sequence[tuple[str, bytes]]) -> None:

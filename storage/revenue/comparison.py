@@ -7,6 +7,7 @@ import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import date, timedelta
+from itertools import chain
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -94,8 +95,9 @@ def _new_slices(report: Report, rows: PackedRows) -> list[DaySlice]:
     """All of the rows, where no figures stand. Raises ConnectorError."""
     by_day, nothing = new_rows(rows)
     slices = []
-    for first, last in _runs(report, {day: len(of_day) for day, of_day in by_day.items()}):
-        part = [row for day in _days_back(first, last) for row in by_day.pop(day, ())]
+    for first, last in _runs(report, {day: len(of_day[0]) for day, of_day in by_day.items()}):
+        of_days = [by_day.pop(day) for day in _days_back(first, last) if day in by_day]
+        part = [[*chain.from_iterable(columns)] for columns in zip(*of_days, strict=True)]
         slices.append(_slice(first, last, msgspec.structs.replace(nothing, new=part)))
     return slices
 

@@ -1,12 +1,12 @@
 """What platforms say, recorded: figures, a revision for each that differs, proof of it all; or held as suspect."""
 
 import asyncio
-import zlib
 from datetime import date, datetime
 from functools import partial
 from zoneinfo import ZoneInfo
 
 import msgspec
+from isal import isal_zlib
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,8 +19,6 @@ from storage.revenue.comparison import CompareApart, Comparison, DaySlice, compa
 from storage.revenue.raw_reports import check_held, newest, renew_held, settle_days, store, supersede
 from storage.revenue.row_diff import Changes, Origin, write
 from storage.tables import accounts, revenue_reports
-
-_PROOF_LEVEL = 2  # of zlib: a quarter more bytes than the usual 6, at two fifths of its time
 
 _changes = msgspec.msgpack.Decoder(Changes)
 
@@ -60,7 +58,7 @@ async def record_in_slices(
     """
     of = Origin(team_id=team_id, account_id=account_id, run_id=run_id, now=now)
     recording = Recording(of, report, zone=zone, fetched_at=fetched_at)
-    proof = await asyncio.to_thread(zlib.compress, report.raw, _PROOF_LEVEL)
+    proof = await asyncio.to_thread(isal_zlib.compress, report.raw)
     await recording.compare_with_helper(database, apart)
     async with database.begin() as tx:
         going_on = await recording.begin(tx, proof)
@@ -167,7 +165,7 @@ class Recording:
             await check_held(tx, self.held_id)
         changes = _changes.decode(batch)
         await write(tx, self._of, changes, report_id=self._report_id)
-        self._new += len(changes.new)
+        self._new += changes.new_count
         self._restated += len(changes.restated)
         return True
 

@@ -1,9 +1,10 @@
 """Revenue rows against a report's: what stands, what differs, and how a difference is written."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import lru_cache
-from itertools import chain, groupby, repeat
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -11,7 +12,7 @@ import msgspec
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.db.bulk_sql import NO_NUMBER, BulkTable, nullable, read_columns
+from storage.db.bulk_sql import NO_NUMBER, BulkTable, ColumnQuery, nullable
 from storage.ledger.facts import RevenueRow
 from storage.ledger.revenue.packed_rows import PackedRows
 from storage.ledger.revenue.sanity import LIMIT, Key, Values, check_sizes, values_of
@@ -28,8 +29,10 @@ _MARKS = BulkTable(touched, ("day",))
 @lru_cache(maxsize=64)
 def _revenue(measures: tuple[str, ...], whole: tuple[str, ...]) -> BulkTable:
     """The table for new rows that state these measures at most; those that are `whole` all of them state."""
-    columns = ("day", "tag", "tag_key", "tag_name", "sub", "part", "currency", *measures)
-    return BulkTable(revenue, columns, never_null=whole)
+    return BulkTable(revenue, (*_KNOWN_BY, *measures), never_null=whole)
+
+
+_KNOWN_BY = ("day", "tag", "tag_key", "tag_name", "sub", "part", "currency")
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,8 +53,8 @@ class StoredRow(msgspec.Struct, gc=False):
     tag_name: str
 
 
-NewRow = tuple[Any, ...]
-"""A row that no earlier report had, in the order of `_revenue`'s columns and as it lies on disk."""
+NewRows = list[list[Any]]
+"""Rows that no earlier report had by column, in the order of `_revenue`'s and as they lie on disk; [] for none."""
 
 
 class RestatedRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -77,24 +80,35 @@ class Changes(msgspec.Struct, frozen=True, array_like=True):
     New rows have these `measures`, of which each of them states the `whole` ones.
     """
 
-    new: list[NewRow]
+    new: NewRows
     restated: list[RestatedRow]
     renamed: list[RenamedTag]
     measures: tuple[str, ...] = MEASURES
     whole: tuple[str, ...] = ()
 
+    @property
+    def new_count(self) -> int:
+        """How many rows are new."""
+        return len(self.new[0]) if self.new else 0
+
 
 async def standing(tx: AsyncConnection, account_id: int, first: date, last: date) -> dict[Key, StoredRow]:
     """The account's rows of some days."""
-    r = revenue.c
-    query = select(
-        r.day, r.tag_key, r.sub, r.part, r.currency, r.id, r.withdrawn, r.tag_name, *(r[name] for name in MEASURES)
-    ).where(r.account_id == account_id, r.day.between(first, last))
-    written, tag_keys, subs, parts, currencies, ids, withdrawn, tag_names, *figures = await read_columns(tx, query)
+    columns = (await _STANDING.read(tx, account_id=account_id, first=first, last=last)).values
+    written, tag_keys, subs, parts, currencies, ids, withdrawn, tag_names, *figures = columns
     dates = {day: day if isinstance(day, date) else EPOCH_DAY + timedelta(days=day) for day in set(written)}
     keys = zip(map(dates.__getitem__, written), tag_keys, subs, parts, currencies, strict=True)
     rows = map(StoredRow, ids, zip(*figures, strict=True), map(bool, withdrawn), tag_names)
     return dict(zip(keys, rows, strict=True))
+
+
+_KEYS = ("day", "tag_key", "sub", "part", "currency")
+_STANDING = ColumnQuery(
+    select(*(revenue.c[name] for name in (*_KEYS, "id", "withdrawn", "tag_name", *MEASURES))).where(
+        revenue.c.account_id == bindparam("account_id"),
+        revenue.c.day.between(bindparam("first"), bindparam("last")),
+    )
+)
 
 
 async def has_figures(tx: AsyncConnection, account_id: int, first: date, last: date) -> bool:
@@ -106,7 +120,7 @@ async def has_figures(tx: AsyncConnection, account_id: int, first: date, last: d
 
 def differences(rows: Mapping[Key, RevenueRow], stored: Mapping[Key, StoredRow]) -> Changes:
     """What the report's rows say otherwise than those that stand. Raises ConnectorError for figures too large."""
-    changes, figures_changed = Changes([], [], []), list[Values]()
+    changes, figures_changed, new = Changes([], [], []), list[Values](), list[tuple[Any, ...]]()
     numbers_of_days = {day: days(day) for day in {key[0] for key in rows}}
     for key, row in rows.items():
         before, values = stored.get(key), values_of(row.figures)
@@ -114,7 +128,7 @@ def differences(rows: Mapping[Key, RevenueRow], stored: Mapping[Key, StoredRow])
             figures_changed.append(values)
             day, tag_key, sub, part, currency = key
             numbers = [NO_NUMBER if value is None else value for value in values]
-            changes.new.append((numbers_of_days[day], row.tag, tag_key, row.tag_name, sub, part, currency, *numbers))
+            new.append((numbers_of_days[day], row.tag, tag_key, row.tag_name, sub, part, currency, *numbers))
             continue
         if values != before.values:
             figures_changed.append(values)
@@ -127,10 +141,11 @@ def differences(rows: Mapping[Key, RevenueRow], stored: Mapping[Key, StoredRow])
             changes.restated.append(RestatedRow(stored_row.id, days(key[0]), zeros, True))
     if max(map(abs, filter(None, chain.from_iterable(figures_changed))), default=0) >= LIMIT:
         check_sizes(rows.values())
+    changes.new.extend(map(list, zip(*new, strict=True)))
     return changes
 
 
-def new_rows(rows: PackedRows) -> tuple[dict[date, list[NewRow]], Changes]:
+def new_rows(rows: PackedRows) -> tuple[dict[date, NewRows], Changes]:
     """All of a report's distinct rows by day, where none of them stands, and changes that they can be put into.
 
     Raises ConnectorError for figures too large.
@@ -138,24 +153,39 @@ def new_rows(rows: PackedRows) -> tuple[dict[date, list[NewRow]], Changes]:
     measures = tuple(name for name in MEASURES if name in rows.stated)
     whole = tuple(name for name in measures if name in rows.whole)
     numbers = {number: days(date.fromordinal(number)) for number in rows.days}
-    by_day: dict[int, list[NewRow]] = {number: [] for number in numbers.values()}
+    by_day: dict[int, NewRows] = {number: [[] for _ in (*_KNOWN_BY, *measures)] for number in numbers.values()}
     for block in rows.columns():
-        columns = [block.figures.get(name, (None,) * len(block.days)) for name in measures]
-        if any(map(_has_large, columns)):
+        figures = [block.figures.get(name, (None,) * len(block.days)) for name in measures]
+        if any(map(_has_large, figures)):
             check_sizes(block.rows())
-        figures = [
-            column if name in whole else list(map(nullable, column))
-            for name, column in zip(measures, columns, strict=True)
-        ]
         tag_keys = {tag: tag.lower() for tag in set(block.tags)}
-        made = zip(
-            map(numbers.__getitem__, block.days), block.tags, map(tag_keys.__getitem__, block.tags), block.tag_names,
-            block.subs, block.parts, repeat(block.currency), *figures,
-        )  # fmt: skip
-        for day, of_day in groupby(made, itemgetter(0)):
-            by_day[day] += of_day
+        columns: list[Sequence[Any]] = [
+            [*map(numbers.__getitem__, block.days)], block.tags, [*map(tag_keys.__getitem__, block.tags)],
+            block.tag_names, block.subs, block.parts, [block.currency] * len(block.days),
+        ]  # fmt: skip
+        for name, column in zip(measures, figures, strict=True):
+            columns.append(column if name in whole else [*map(nullable, column)])
+        for day, of_day in _days_of(columns):
+            for gathered, more in zip(by_day[day], of_day, strict=True):
+                gathered += more
     dated = {date.fromordinal(ordinal): by_day[number] for ordinal, number in numbers.items()}
     return dated, Changes([], [], [], measures, whole)
+
+
+def _days_of(columns: Sequence[Sequence[Any]]) -> Iterator[tuple[int, Sequence[Sequence[Any]]]]:
+    """The same columns for each day, which stands in the first of them."""
+    days_of_rows = columns[0]
+    if len(distinct_days := sorted(set(days_of_rows))) == 1:
+        yield distinct_days[0], columns
+        return
+    if (in_order := sorted(days_of_rows)) != days_of_rows:
+        pick = itemgetter(*sorted(range(len(days_of_rows)), key=days_of_rows.__getitem__))
+        columns = [pick(column) for column in columns]
+    start = 0
+    for day in distinct_days:
+        end = bisect_right(in_order, day, start)
+        yield day, [column[start:end] for column in columns]
+        start = end
 
 
 def _has_large(column: Sequence[int | None]) -> bool:
@@ -166,8 +196,9 @@ def _has_large(column: Sequence[int | None]) -> bool:
 
 def batches(changes: Changes) -> Iterator[Changes]:
     """The changes in parts of at most BATCH rows."""
-    for start in range(0, len(changes.new), BATCH):
-        yield Changes(changes.new[start : start + BATCH], [], [], changes.measures, changes.whole)
+    for start in range(0, changes.new_count, BATCH):
+        part = [column[start : start + BATCH] for column in changes.new]
+        yield Changes(part, [], [], changes.measures, changes.whole)
     for start in range(0, len(changes.restated), BATCH):
         yield Changes([], changes.restated[start : start + BATCH], [])
     for start in range(0, len(changes.renamed), BATCH):
@@ -177,12 +208,14 @@ def batches(changes: Changes) -> Iterator[Changes]:
 async def write(tx: AsyncConnection, of: Origin, changes: Changes, *, report_id: int) -> None:
     """Write what differs, a revision for each figure restated, and mark the days as moved."""
     stamp = {"team_id": of.team_id, "recorded_at": micros(of.now), "report_id": report_id}
-    moved: set[int] = {row[0] for row in changes.new}
+    moved: set[int] = set(changes.new[0]) if changes.new else set()
     moved |= {row.day for row in changes.restated} | {row.day for row in changes.renamed}
     await _MARKS.append(tx, [(day,) for day in sorted(moved)], {"team_id": of.team_id})
     if changes.new:
         table = _revenue(changes.measures, changes.whole)
-        await table.append(tx, changes.new, {**stamp, "account_id": of.account_id, "withdrawn": False})
+        await table.append(
+            tx, zip(*changes.new, strict=True), {**stamp, "account_id": of.account_id, "withdrawn": False}
+        )
     if changes.restated:
         await _keep_first_figures(tx, [row.id for row in changes.restated])
         await _restate(tx, changes.restated, {"recorded_at": of.now, "report_id": report_id})

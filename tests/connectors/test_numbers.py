@@ -130,11 +130,32 @@ def test_numbers_of_json_are_read_as_they_are_written_with_floats_or_without(
     records: list[Record], name: str, number: Decimal
 ) -> None:
     records[-1][name] = number
-    entries = [msgspec.Raw(_NUMBERS.encode(record)) for record in records]
-    raw = RawRecords(entries, b"", CONNECTION)
+    raw = RawRecords(msgspec.Raw(_NUMBERS.encode(records)), b"", CONNECTION)
     assert outcome(raw, together=True) == outcome(list(raw), together=False)
 
 
 def test_a_count_past_64_bits_is_refused_in_a_whole_column() -> None:
     record: dict[str, object] = {"dt": "2026-10-01", "link_id": 1, "visit_count": 10**19, "registration_count": 1}
     assert "column 'visit_count'" in str(outcome([record], together=True))
+
+
+@given(
+    json_records(), st.sampled_from(["link_name", "afp"]), st.sampled_from(["},{", '"} , {"', '\\"},\n{', "}"]),
+    st.integers(1, 400), st.sampled_from([None, 1]),
+)  # fmt: skip
+def test_a_long_answer_is_taken_apart_between_its_objects_only(
+    records: list[Record], name: str, text: str, size: int, indent: int | None
+) -> None:
+    records[0][name] = records[-1]["more"] = text
+    body = _NUMBERS.encode(records)
+    raw = RawRecords(
+        msgspec.Raw(body if indent is None else msgspec.json.format(body, indent=indent)), body, CONNECTION
+    )
+    parts = list(raw.parts(size))
+    assert [record for part, _ in parts for record in part] == list(raw)
+    assert outcome(raw, together=True) == outcome(list(raw), together=False)
+    for part, columns in parts:
+        if columns is not None:
+            exact = [{name: float(cell) if isinstance(cell, Decimal) else cell for name, cell in record.items()}
+                     for record in part]  # fmt: skip
+            assert [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)] == exact

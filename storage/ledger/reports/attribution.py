@@ -1,6 +1,7 @@
 """How a revenue row finds its offer and its campaign (the three steps of the product's rules)."""
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from datetime import date
 
 import msgspec
@@ -52,12 +53,11 @@ class Catalogue:
         """The campaign whose code a platform returned in a sub id."""
         return self._codes.get(sub.lower()) if sub else None
 
-    def subs_named(self, subs: Iterable[str]) -> set[str]:
+    def subs_named(self, subs: AbstractSet[str]) -> set[str]:
         """Those of the sub ids that are codes of campaigns."""
-        words = set(subs)
-        if self._codes.keys().isdisjoint(map(str.lower, words)):
+        if self._codes.keys().isdisjoint(map(str.lower, subs)):
             return set()
-        return {sub for sub in words if sub.lower() in self._codes}
+        return {sub for sub in subs if sub.lower() in self._codes}
 
     def campaign_place(self, campaign_id: int, offer_id: int) -> Place:
         """Where a campaign's figures go when nothing is known of the visits behind them."""

@@ -192,12 +192,8 @@ class Cells:
 
     def _stated(self, names: Iterable[str]) -> list[tuple[Sequence[Any] | None, bool]]:
         """The columns of measures, None of one that no row states, and whether every row states it."""
-        columns = [self._rows.named[name] for name in names]
-        wholes = [None not in column for column in columns]
-        return [
-            (column if is_whole or any(map(_is_known, column)) else None, is_whole)
-            for column, is_whole in zip(columns, wholes, strict=True)
-        ]
+        columns = [(self._rows.named[name], self._rows.is_whole(name)) for name in names]
+        return [(column if is_whole or any(map(_is_known, column)) else None, is_whole) for column, is_whole in columns]
 
     def _add_amounts(self, cell: Cell, currency: str, figures: Sequence[Sequence[int]]) -> None:
         """Add figures of each amount that a platform states, all at once where there are none yet."""

@@ -1,5 +1,6 @@
 """Both layers of one day, brought together: every figure a platform stated stands in exactly one set of cells."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from itertools import repeat
@@ -133,17 +134,12 @@ class _RevenueRows:
     def _segments(self, rows: RevenueColumns) -> dict[tuple[int, str, str, str, str], list[int]]:
         """Places of rows by account, tag, its name, currency, and the sub id if it says where they belong."""
         subs = rows.named["sub"]
-        different = set(subs) - {""}
-        telling = self._catalogue.subs_named(different) | (different & self._facts.links.keys())
+        telling = self._catalogue.subs_named(rows.subs) | (rows.subs & self._facts.links.keys())
         told = [sub if sub in telling else "" for sub in subs] if telling else repeat("")
-        segments: dict[tuple[int, str, str, str, str], list[int]] = {}
+        segments: defaultdict[tuple[int, str, str, str, str], list[int]] = defaultdict(list)
         columns = (rows.named[name] for name in ("account_id", "tag", "tag_name", "currency"))
         for place, key in enumerate(zip(*columns, told, strict=False)):
-            segment = segments.get(key)
-            if segment is None:
-                segments[key] = [place]
-            else:
-                segment.append(place)
+            segments[key].append(place)
         return segments
 
     def _add(self, offer: OfferFact, currency: str, sub: str, segment: Sequence[int], rows: RevenueColumns) -> None:

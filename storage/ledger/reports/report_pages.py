@@ -92,8 +92,9 @@ def about_of(cells: Iterable[Cell]) -> About:
 def basis_of(day: date, about: About, view: View) -> bytes:
     """A digest of everything beside the cells that decides what a day's rows say."""
     codes = {name: view.codes.get(name, {}) for name in ENTITIES if name in view.by}
+    measures = {account_id: sorted(names) for account_id, names in view.measures.items()}
     inputs = [
-        [_offer(offer, day, view, codes) for offer in about.offers],
+        [_offer(offer, day, view, codes, measures) for offer in about.offers],
         [[codes.get(name, {}).get(entity_id) for entity_id in ids]
          for name, ids in (("campaign", about.campaigns), ("site", about.sites), ("source", about.sources))],
         [(view.codes["account"].get(account), (account, day) in view.settled) for account in about.accounts],
@@ -106,7 +107,9 @@ def basis_of(day: date, about: About, view: View) -> bytes:
     return hashlib.blake2b(_encoder.encode(inputs), digest_size=16).digest()
 
 
-def _offer(offer_id: int, day: date, view: View, codes: Mapping[str, Mapping[int, str]]) -> Sequence[object]:
+def _offer(
+    offer_id: int, day: date, view: View, codes: Mapping[str, Mapping[int, str]], measures: Mapping[int, list[str]]
+) -> Sequence[object]:
     """What decides how an offer's figures of the day are read, and what they are called."""
     offer = view.offers.get(offer_id)
     if offer is None:
@@ -117,7 +120,7 @@ def _offer(offer_id: int, day: date, view: View, codes: Mapping[str, Mapping[int
         offer.has_postbacks,
         account_since is not None and account_since <= day,
         own_since is not None and own_since <= day,
-        sorted(view.measures.get(offer.account_id, ())),
+        measures.get(offer.account_id, ()),
         codes.get("offer", {}).get(offer_id),
         codes.get("casino", {}).get(offer.casino_id),
         codes.get("account", {}).get(offer.account_id),

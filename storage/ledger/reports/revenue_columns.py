@@ -1,7 +1,8 @@
 """A day's revenue rows a column at a time: they are many, and hardly ever looked at one by one."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Set as AbstractSet
+from functools import cached_property, partial
 from itertools import chain
 from operator import itemgetter
 from typing import Any, Self, overload
@@ -12,11 +13,26 @@ _fact: Callable[[Iterable[Any]], RevenueFact] = partial(tuple.__new__, RevenueFa
 
 
 class RevenueColumns(Sequence[RevenueFact]):
-    """Revenue rows of which `columns` has every field's values, in the order of `RevenueFact`."""
+    """Revenue rows of which `columns` has every field's values, in the order of `RevenueFact`.
 
-    def __init__(self, columns: Sequence[Sequence[Any]]) -> None:
+    `whole` says of each column whether none of its values is null, where that is known already.
+    """
+
+    def __init__(self, columns: Sequence[Sequence[Any]], whole: Sequence[bool] | None = None) -> None:
         self._columns = columns
+        self._whole = dict(zip(RevenueFact._fields, whole or (False,) * len(columns), strict=True))
         self.named = dict(zip(RevenueFact._fields, columns, strict=True))
+
+    @cached_property
+    def subs(self) -> AbstractSet[str]:
+        """The sub ids that platforms returned."""
+        subs = set(self.named["sub"])
+        subs.discard("")
+        return subs
+
+    def is_whole(self, name: str) -> bool:
+        """Whether every row states the measure."""
+        return self._whole[name] or None not in self.named[name]
 
     @classmethod
     def of(cls, rows: Sequence[RevenueFact]) -> Self:
