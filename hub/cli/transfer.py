@@ -13,7 +13,7 @@ from pathlib import Path
 from sqlalchemy import func, make_url, select
 
 from storage.clicks import partitions, visitors
-from storage.db.engine import Database
+from storage.db.engine import Database, shown_url
 from storage.db.handover import Handover
 from storage.db.schema import upgrade
 from storage.db.spool_file import spool_folder
@@ -84,7 +84,7 @@ class Move:
                 break
 
     async def _copy_rest(self, shared: datetime) -> tuple[int, float]:
-        url = make_url(self._target.url).set(drivername="postgresql").render_as_string(hide_password=True)
+        url = shown_url(make_url(self._target.url).set(drivername="postgresql"))
         self._handover.hold("the database is being moved to PostgreSQL: this takes a minute at most")
         sys.stderr.write("the hub is held: it answers clicks and postbacks, and keeps them in its spool\n")
         began = time.monotonic()

@@ -21,7 +21,7 @@ from hub.runtime.settings import SettingError, Settings
 from storage.catalogue import teams
 from storage.clicks.queries import ensure_codec
 from storage.db import backup, touch_marks, transfer
-from storage.db.engine import Database, behind_pooler
+from storage.db.engine import Database, behind_pooler, shown_url
 from storage.db.report_database import ReportDatabase
 from storage.db.schema import HEAD, current, lock_start, upgrade
 from storage.db.secrets import Box
@@ -90,7 +90,7 @@ def _make_private(path: str | None) -> None:
 async def _open_postgresql(url: str, name: str) -> None:
     from asyncpg import InterfaceError, PostgresError
 
-    database, shown = Database(url), make_url(url).render_as_string(hide_password=True)
+    database, shown = Database(url), shown_url(url)
     try:
         async with asyncio.timeout(REACHED), database.read() as tx:
             waiting = (await tx.execute(text("SELECT pg_is_in_recovery()"))).scalar_one()

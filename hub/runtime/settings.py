@@ -15,7 +15,7 @@ from babel.numbers import is_currency
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from storage.db.engine import connect_arguments, read_url
+from storage.db.engine import QUERY, connect_arguments, read_url, shown_url
 from storage.ledger.errors import CasinoFluxError
 
 PREFIX = "CASINOFLUX_"
@@ -60,7 +60,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     telegram_file_url: str = "https://api.telegram.org/file/bot"
 
     def __repr__(self) -> str:
-        shown = make_url(self.database_url).render_as_string(hide_password=True)
+        shown = shown_url(self.database_url)
         return f"Settings(database_url={shown!r}, public_url={self.public_url!r})"
 
 
@@ -154,6 +154,8 @@ def database_url(name: str, text: str, session: str = "read-write") -> str:
         backend = url.get_backend_name()
         if backend == "postgresql":
             connect_arguments(url)
+            if unknown := sorted(set(url.query) - QUERY):
+                raise SettingError(f"{name}: {unknown[0]} is no parameter of a PostgreSQL URL here: leave it out")
         if url.query.get("pgbouncer", "0") not in {"0", "1"}:
             raise SettingError(f"{name}: pgbouncer in the URL is 1 where PgBouncer stands before the server, else 0")
     except (ArgumentError, ValueError):

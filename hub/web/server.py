@@ -6,13 +6,12 @@ import signal
 import socket
 import threading
 
-from sqlalchemy.engine import make_url
-
 from hub.runtime import boot, error_reports, gc_tuning
 from hub.runtime.settings import Settings
 from hub.runtime.tracing import tracer
 from hub.web.app import create_app
 from hub.web.listener import Listener
+from storage.db.engine import shown_url
 from storage.ledger.errors import CasinoFluxError
 
 _LEAVING = 3.0  # seconds the interpreter is given to end by itself
@@ -49,7 +48,7 @@ async def serve(
 
 def _welcome(settings: Settings, host: str, port: int) -> str:
     """Where it listens, where its data lies, what to do next."""
-    database = make_url(settings.database_url).render_as_string(hide_password=True)
+    database = shown_url(settings.database_url)
     return (
         f"http://{host}:{port}\nDatabase: {database}\n"
         "Next: 'casinoflux run cockpit' prints a link that signs you in to the cockpit; "

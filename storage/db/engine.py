@@ -327,6 +327,18 @@ _HOSTS = re.compile(r"(?P<before>postgres[\w+]*://(?:[^@/?]*@)?)(?P<hosts>[^@/?,
 _PORT = re.compile(r":\d+$")
 
 
+def shown_url(url: str | URL) -> str:
+    """A database's URL as it may be read in logs and errors: without passwords, in its query either."""
+    parsed = make_url(url)
+    hidden = {name: "hidden" for name in parsed.query if _SECRET.search(name)}
+    return (
+        parsed.update_query_dict(hidden).render_as_string(hide_password=True) if hidden else parsed.render_as_string()
+    )
+
+
+_SECRET = re.compile("pass|secret|token|key", re.IGNORECASE)
+
+
 def hosts_of(url: URL) -> tuple[str, ...]:
     """The hosts of PostgreSQL that a URL names."""
     named = url.query.get("host", ())
@@ -350,6 +362,14 @@ async def behind_pooler(database: Database) -> bool:
 def postgres_url(url: URL) -> URL:
     """The URL without what is ours in it."""
     return url.difference_update_query(["pgbouncer"])
+
+
+QUERY = frozenset({
+    "command_timeout", "database", "direct_tls", "gsslib", "host", "krbsrvname", "max_cacheable_statement_size",
+    "max_cached_statement_lifetime", "passfile", "password", "pgbouncer", "port", "prepared_statement_cache_size",
+    "service", "servicefile", "ssl", "statement_cache_size", "target_session_attrs", "timeout", "user",
+})  # fmt: skip
+"""What may stand in the query of a PostgreSQL URL: what asyncpg's `connect` takes, and our own `pgbouncer`."""
 
 
 def connect_arguments(url: URL) -> dict[str, Any]:

@@ -51,6 +51,29 @@ async def test_each_of_several_hosts_that_cannot_be_used_is_named_with_the_reaso
     assert "\n" not in str(fault.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+asyncpg://u:hush@127.0.0.1:{port}/hub",
+        "postgresql+asyncpg://127.0.0.1:{port}/hub?user=u&password=hush",
+    ],
+)
+async def test_a_password_is_not_shown_wherever_the_url_has_it(url: str) -> None:
+    url = url.format(port=free_port())
+    with pytest.raises(DatabaseAway) as fault:
+        await boot.reach(url)
+    assert "hush" not in str(fault.value)
+    assert "hush" not in repr(read_settings({"CASINOFLUX_DATABASE_URL": url, "CASINOFLUX_SECRET_KEY": "one key"}))
+
+
+def test_a_parameter_that_the_driver_does_not_take_is_named_without_its_value() -> None:
+    url = "postgresql://u@db.example.test/hub?sslmode=require&sslpassword=hush"
+    with pytest.raises(SettingError) as fault:
+        read_settings({"CASINOFLUX_DATABASE_URL": url, "CASINOFLUX_SECRET_KEY": "one key"})
+    assert str(fault.value).startswith("CASINOFLUX_DATABASE_URL: sslpassword is no parameter")
+    assert "hush" not in str(fault.value)
+
+
 async def test_a_read_only_server_and_a_missing_database_are_told(postgres_url: str) -> None:
     database = Database(postgres_url)
     name = make_url(postgres_url).database
