@@ -52,3 +52,21 @@ async def test_without_a_file_one_is_told_how_to_send_it(chat: Chat) -> None:
         await chats.tell("/account add csv_upload name=Own")
         assert "send it with 'sync upload" in (await chats.tell("/sync upload own"))["text"]
         assert "send a CSV file along" in (await chats.tell("/spend import"))["text"]
+
+
+async def test_an_export_of_another_tracker_is_tried_out_from_a_file_on_both_chats(chat: Chat) -> None:
+    """A dry run: what it would bring is told, and nothing is taken before `import run`."""
+    table = "Campaign;Date;Country;Clicks;Conversions;Cost\r\nOld push;01.10.2026;DE;1.200;14;85,50\r\n".encode(
+        "utf-16"
+    )
+    async with chat() as chats:
+        await chats.tell(f"/start {await chats.invite()}")
+        await chats.flux(f"join {await chats.invite()}")
+        for standin in (chats.telegram, chats.slack):
+            await chats.on(standin, "file", name="F1", base64=base64.b64encode(table).decode())
+        told = (await chats.tell("/import csv", media=on_telegram("document", len(table))))["text"]
+        address = f"{str(chats.slack.base_url).rstrip('/')}/files/F1"
+        sent = [{"id": "F1", "name": "export.csv", "size": len(table), "url_private_download": address}]
+        for answer in (told, await answer_to(chats, "mention", sent, text="import csv")):
+            assert "nothing is changed yet" in answer
+            assert "1,200 clicks, 14 conversions" in answer
