@@ -135,14 +135,18 @@ def _prepared(request: Request) -> Prepared:
 def hostile(port: str, seconds: str) -> None:
     """For some seconds one request after another of those that stopped a hub once.
 
-    The attacker shares its processor with the load: its requests are written beforehand, and http.client sends them.
+    The attacker shares its processor with the load, which it would not do elsewhere: its requests are written
+    beforehand, http.client sends them, and the load goes first. Ends by an error if not each of them was sent.
     """
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    os.nice(19)
     prepared = [_prepared(request) for request in requests()]
     ends = time.monotonic() + float(seconds)
     attacker = http.client.HTTPConnection("127.0.0.1", int(port), timeout=20)
-    for method, path, body, headers in cycle(prepared):
+    for sent, (method, path, body, headers) in enumerate(cycle(prepared)):
         if time.monotonic() > ends:
+            if sent < len(prepared):
+                raise SystemExit(f"{sent} of {len(prepared)} hostile requests were sent")
             return
         attacker.request(method, path, body, dict(headers))
         answer = attacker.getresponse()
