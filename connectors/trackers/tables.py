@@ -38,6 +38,7 @@ from storage.ledger.tables import (
 )
 
 ROWS_PER_PART = 1_000
+MOST_ENTITIES = 10_000  # of a kind in one file
 KINDS = ("history", "clicks", "offers", "campaigns", "sources")
 
 #: Our columns by what they are called elsewhere.
@@ -175,6 +176,9 @@ def _read_block(block: Block, header: _Header, options: FileOptions, *, whole: b
     }  # fmt: skip
     setup, *rest = readers[kind](rows)
     assert isinstance(setup, Setup)  # noqa: S101 - every reader begins with it
+    for kind, entities in (("campaigns", setup.campaigns), ("offers", setup.offers), ("sources", setup.sources)):
+        if len(entities) > MOST_ENTITIES:
+            raise TableError(f"{len(entities):,} {kind}, and a file may name {MOST_ENTITIES:,}: send it in parts")
     ending = () if whole or rows.totals else (unended(block.rows[-1].line),)
     problems = (*setup.problems, *unread, *rows.problems.values(), *ending)
     return [msgspec.structs.replace(setup, problems=problems, by_name=options.by_name), *rest]

@@ -111,3 +111,10 @@ def test_statsdrones_table_is_the_same_in_every_encoding(encoding: str) -> None:
     setup = read_file("statsdrone", raw, FileOptions(encoding="cp1252" if encoding == "cp1252" else ""))[0]
     assert isinstance(setup, Setup)
     assert [account.name for account in setup.accounts] == ["Glück Partners", "Wild Affiliates", "Glück Partners bob"]
+
+
+def test_a_file_of_more_campaigns_than_a_team_can_have_is_refused() -> None:
+    """600,000 names kept the event loop from answering clicks for minutes."""
+    lines = "".join(f"c{number},2026-11-01,1\n" for number in range(10_001))
+    with pytest.raises(Refused, match="10,001 campaigns, and a file may name 10,000: send it in parts"):
+        read_file("csv", f"campaign,day,clicks\n{lines}".encode(), FileOptions())

@@ -1,6 +1,7 @@
 """What an import makes, what it leaves as it is and why: the same answer for the dry run and for the import itself."""
 
 from collections.abc import Collection, Iterable, Mapping
+from itertools import chain, count
 from typing import Any
 
 import msgspec
@@ -111,7 +112,8 @@ def _without_loops(offers: tuple[TrackerOffer, ...]) -> list[TrackerOffer]:
 
 def _free_name(entity: Entity, taken: Mapping[str, int], title: str) -> str:
     name = " ".join(entity.name.split())[:LONGEST_NAME].strip() or f"{title} {entity.key}"
-    candidates = (name, f"{name[:150]} ({title})", *(f"{name[:150]} ({title} {n})" for n in range(2, len(taken) + 3)))
+    numbered = (f"{name[:150]} ({title} {n})" for n in count(2))
+    candidates = chain((name, f"{name[:150]} ({title})"), numbered)
     return next(candidate for candidate in candidates if candidate.casefold() not in taken)
 
 
