@@ -291,8 +291,7 @@ async def _store(ctx: Context, system: str, request: ImportRequest) -> Import:
             "room": {"id": room.id, "thread": ctx.room.thread} if room and ctx.room else None,
         },
     )  # fmt: skip
-    for n, part in enumerate(request.parts):
-        await imports.add_part(ctx.tx, number, n, part)
+    await imports.add_parts(ctx.tx, number, 0, request.parts)
     return await _noted(ctx, number)
 
 

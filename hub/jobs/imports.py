@@ -81,7 +81,7 @@ async def _read(runtime: Runtime, row: Row[Any], login: dict[str, str]) -> None:
         async for part in registry.tracker(row.system).read(http, login, request):
             packed = await asyncio.to_thread(imports.packed, part)
             async with runtime.database.begin() as tx:
-                await imports.add_part(tx, row.id, number, packed)
+                await imports.add_parts(tx, row.id, number, [packed])
                 await imports.change(tx, row.id, progress={"done": number, "of": 0})
             number += 1
     whose = Whose(team_id=row.team_id, system=row.system, host=row.host)

@@ -259,12 +259,7 @@ async def load(
         if stored is None or (stored.rules, stored.shares) != (rules, own):
             stored = await _rotation(rules, own, row.team_id, codes=codes, alternatives=alternatives)
         rotations[row.id] = stored
-        rotation = stored.rotation
-        shares_now = distribution.shares_in_force(row, own, paused=lambda offer_id: offer_plans[offer_id].paused)
-        if shares_now.get(""):
-            rotation = msgspec.structs.replace(rotation, distribution=Distribution(
-                shares=shares_now, by=row.distribute_by or "", holdout=distribution.holdout_of(row) / WHOLE
-            ))  # fmt: skip
+        rotation = _distributed(stored.rotation, row, own, offer_plans)
         gate = placement_gate(listed.by_campaign.get(row.id, {}), listed.by_source.get(row.source_id, {}))
         plan = _campaign(row, site, source_plans.get(row.source_id, NO_SOURCE), rotation, gate=gate, index=stored.index)
         plan = msgspec.structs.replace(plan, **_quick(plan, offer_plans, stored.quick_rules))
@@ -377,6 +372,18 @@ async def _rotation(
     weighted = (rule.shares for rule in rules if any(share.weight for share in rule.shares))
     quick_rules = tuple([_fast(((shares_, 1.0),), members) async for shares_ in in_turns(weighted)])
     return StoredRotation(stored, shares, rotation, index, quick_rules)
+
+
+def _distributed(
+    rotation: Rotation, row: Any, shares: tuple[Share, ...], offer_plans: dict[int, OfferPlan]
+) -> Rotation:
+    """The rotation by the weights that earnings set, where the campaign hands its weights over."""
+    shares_now = distribution.shares_in_force(row, shares, paused=lambda offer_id: offer_plans[offer_id].paused)
+    if not shares_now.get(""):
+        return rotation
+    return msgspec.structs.replace(rotation, distribution=Distribution(
+        shares=shares_now, by=row.distribute_by or "", holdout=distribution.holdout_of(row) / WHOLE
+    ))  # fmt: skip
 
 
 def _rule(rule: dict[str, Any], number: int, offer_id: Callable[[str], int | None]) -> CompiledRule:

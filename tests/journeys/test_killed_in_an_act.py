@@ -1,13 +1,10 @@
 """`kill -9` in the middle of automations' acts: each is done once, kept once, audited once, told once."""
 
 import json
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
-from typing import Any
 
 import httpx
 import pytest
@@ -17,56 +14,34 @@ from tests.journeys.deployment import Deployment, standin
 from tests.journeys.steps import click
 from tests.journeys.test_automations import on_telegram
 from tests.journeys.test_chats import job_runs, posted, tell
+from tests.standins.held import HeldServer, held_server
 from tests.waiting import wait_for
 
 CAMPAIGNS = [f"cut-{n}" for n in range(6)]
 LATER = (0.6, 0.9, 1.2, 1.6)  # seconds after its start at which the hub is killed, each with a little chance
 
 
-class Receiver:
-    """Takes webhooks, and answers none before it is let go."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[str, str]] = []
-        """The webhook's id, and the campaign that it is about."""
-        self.go = threading.Event()
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                receiver.calls.append((self.headers["webhook-id"], body["data"]["subject"]["code"]))
-                receiver.go.wait(20)
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, *_given: Any) -> None:
-                """Quiet."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
-
-
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    made = Receiver()
-    threading.Thread(target=made.server.serve_forever, daemon=True).start()
-    yield made
-    made.go.set()
-    made.server.shutdown()
-    made.server.server_close()
+def receiver() -> Iterator[HeldServer]:
+    with held_server() as held:
+        yield held
+
+
+def webhooks(receiver: HeldServer) -> list[tuple[str, str]]:
+    """Of each webhook its id, and the campaign that it is about."""
+    return [(call.headers["webhook-id"], json.loads(call.body)["data"]["subject"]["code"]) for call in receiver.asked]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(500)
-def test_a_hub_killed_in_the_middle_of_its_acts_does_each_of_them_once(deploy: Deploy, receiver: Receiver) -> None:
+def test_a_hub_killed_in_the_middle_of_its_acts_does_each_of_them_once(deploy: Deploy, receiver: HeldServer) -> None:
     with standin("telegram") as telegram:
         hub = on_telegram(deploy, telegram)
         campaigns_with_clicks(hub)
         for rule in (
             '"pause campaign when clicks > 1 over 30d"',
             '"tell campaign when unique_clicks > 1 over 30d"',
-            f'"webhook campaign when clicks > 2 over 30d" url={receiver.url}',
+            f'"webhook campaign when clicks > 2 over 30d" url={receiver.url}/hook',
         ):
             tell(telegram, f"/automation add {rule} most=100")
         chance = Random(15)
@@ -74,7 +49,7 @@ def test_a_hub_killed_in_the_middle_of_its_acts_does_each_of_them_once(deploy: D
             start_and_kill(hub, lambda seconds=seconds: time.sleep(seconds + chance.random() / 4))  # type: ignore[misc]
         start_and_kill(hub, lambda: wait_for(lambda: acts(hub), "the first act", told=hub.log), ready=True)
         before = len(texts(telegram))
-        start_and_kill(hub, lambda: wait_for(lambda: receiver.calls, "a webhook's call", told=hub.log), ready=True)
+        start_and_kill(hub, lambda: wait_for(lambda: receiver.asked, "a webhook's call", told=hub.log), ready=True)
         start_and_kill(
             hub, lambda: wait_for(lambda: len(texts(telegram)) > before, "a message", told=hub.log), ready=True
         )
@@ -82,7 +57,9 @@ def test_a_hub_killed_in_the_middle_of_its_acts_does_each_of_them_once(deploy: D
         hub.days += 1
         hub.start()
         wait_for(lambda: len(acts(hub)) == 3 * len(CAMPAIGNS), "all acts", seconds=90, told=hub.log)
-        wait_for(lambda: {campaign for _, campaign in receiver.calls} == set(CAMPAIGNS), "all webhooks", told=hub.log)
+        wait_for(
+            lambda: {campaign for _, campaign in webhooks(receiver)} == set(CAMPAIGNS), "all webhooks", told=hub.log
+        )
         cut_off = len(LATER) + 3  # as many messages as kills
         wait_for(lambda: len(texts(telegram)) >= 3 * len(CAMPAIGNS) - cut_off, "all messages", told=hub.log)
         hub.a_day_later()  # what is there does not happen once more
@@ -93,7 +70,7 @@ def test_a_hub_killed_in_the_middle_of_its_acts_does_each_of_them_once(deploy: D
         audited = [item for item in hub.get("audit", limit=500)["items"] if item["command"] == "campaign pause"]
         assert sorted(item["actor"].partition(" ")[0] for item in audited) == ["automation-1"] * len(CAMPAIGNS)
         # A receiver may hear of an act again, by the same id; a room never does, and lacks what a kill cut off at most.
-        assert len(set(receiver.calls)) == len({key for key, _ in receiver.calls}) == len(CAMPAIGNS)
+        assert len(set(webhooks(receiver))) == len({key for key, _ in webhooks(receiver)}) == len(CAMPAIGNS)
         told = Counter(texts(telegram))
         assert max(told.values()) == 1, told
 

@@ -1,9 +1,6 @@
 """`kill -9` between accepting a conversion and telling the source, and between telling and noting it."""
 
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx
@@ -11,45 +8,23 @@ import pytest
 
 from tests.journeys.deployment import Deployment
 from tests.journeys.steps import click
+from tests.standins.held import HeldServer, held_server
 from tests.waiting import wait_for
 
 
-class SlowSource:
-    """A traffic source that keeps the hub waiting until it is let go."""
-
-    def __init__(self) -> None:
-        self.asked: list[dict[str, str]] = []
-        self.go = threading.Event()
-        source = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                source.asked.append(dict(parse_qsl(urlsplit(self.path).query)))
-                source.go.wait(20)
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_given: Any) -> None:
-                """Quiet."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-
-
 @pytest.fixture
-def source() -> Iterator[SlowSource]:
-    made = SlowSource()
-    threading.Thread(target=made.server.serve_forever, daemon=True).start()
-    yield made
-    made.go.set()
-    made.server.shutdown()
-    made.server.server_close()
+def source() -> Iterator[HeldServer]:
+    with held_server() as held:
+        yield held
+
+
+def told(source: HeldServer) -> list[dict[str, str]]:
+    return [dict(parse_qsl(urlsplit(call.path).query)) for call in source.asked]
 
 
 @pytest.mark.slow
 def test_a_conversion_is_told_at_least_once_with_one_key_whenever_the_hub_is_killed(
-    deploy: Callable[..., Deployment], source: SlowSource
+    deploy: Callable[..., Deployment], source: HeldServer
 ) -> None:
     hub = deploy()
     hub.start()
@@ -72,7 +47,7 @@ def test_a_conversion_is_told_at_least_once_with_one_key_whenever_the_hub_is_kil
     source.go.set()
     hub.start()
     wait_for(lambda: hub.get("postback/sent", state="sent")["items"], "the note that it was sent", told=hub.log)
-    assert {item["cid"] for item in source.asked} == {"source-1"}
-    assert len({item["key"] for item in source.asked}) == 1
+    assert {item["cid"] for item in told(source)} == {"source-1"}
+    assert len({item["key"] for item in told(source)}) == 1
     assert len(source.asked) >= 2
     assert hub.http.get(postback, params={"click_id": click_id, "event": "reg"}).json()["outcome"] == "duplicate"
