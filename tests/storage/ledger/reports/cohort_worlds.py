@@ -11,9 +11,8 @@ from collections.abc import Iterable
 from datetime import date, timedelta
 from random import Random
 
-import msgspec
-
 from storage.ledger.reports.cohorts import ENDS, HORIZONS, Forecast, Week, age_of, forecast, is_matured
+from tests.storage.ledger.reports.coverage import Coverage
 
 MICRO = 1_000_000
 FIRST = date(2026, 1, 5)
@@ -25,24 +24,8 @@ PROCESSES = ("cpa", "revshare", "hybrid")
 SIZES = (20, 100, 500)  # players of a week
 
 
-class Tally(msgspec.Struct):
-    """Forecasts, how many of their ranges held what came, and the sums of estimates and outcomes."""
-
-    forecasts: int = 0
-    inside: int = 0
-    estimated: float = 0.0
-    outcome: float = 0.0
-
-    @property
-    def cover(self) -> float:
-        return 100 * self.inside / max(1, self.forecasts)
-
-    @property
-    def bias(self) -> float:
-        return 100 * (self.estimated / self.outcome - 1)
-
-    def __str__(self) -> str:
-        return f"{self.cover:.0f} / {self.bias:+.1f}"
+class Tally(Coverage):
+    """Sums over the forecasts of one horizon."""
 
     def add(self, made: Forecast, outcome: float) -> None:
         self.forecasts += 1

@@ -8,9 +8,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from random import Random
 
-import msgspec
-
 from storage.ledger.reports.forecast import OfferForecast, Past, Pending, forecast_offer, total
+from tests.storage.ledger.reports.coverage import Coverage
 from tests.storage.ledger.reports.worlds import DISCRETE, PROCESSES, RATES, World
 
 WINDOW = 90
@@ -19,30 +18,18 @@ OFFERS = 6
 OUTCOMES = 25  # that each forecast is held against
 
 
-class Tally(msgspec.Struct):
+class Tally(Coverage):
     """Sums over the forecasts of many worlds."""
 
-    forecasts: int = 0
-    inside: float = 0.0
-    estimated: float = 0.0
-    expected: float = 0.0
     judged: int = 0
     judged_inside: int = 0
-
-    @property
-    def cover(self) -> float:
-        return 100 * self.inside / self.forecasts
-
-    @property
-    def bias(self) -> float:
-        return 100 * (self.estimated / self.expected - 1)
 
     @property
     def claimed(self) -> float:
         return 100 * self.judged_inside / max(1, self.judged)
 
     def __str__(self) -> str:
-        return f"{self.cover:.0f} / {self.bias:+.1f} / {self.claimed:.0f}"
+        return f"{super().__str__()} / {self.claimed:.0f}"
 
 
 def forecast_world(world: World, day: int) -> OfferForecast | None:
@@ -95,7 +82,7 @@ def _add(tally: Tally, made: Sequence[OfferForecast], worlds: Sequence[World], d
     outcomes = [sum(world.another_outcome(day, chance) for world in worlds) for _ in range(OUTCOMES)]
     tally.inside += sum(estimate.low <= outcome <= estimate.high for outcome in outcomes) / OUTCOMES
     tally.estimated += estimate.estimate
-    tally.expected += sum(world.expected(day) for world in worlds)
+    tally.outcome += sum(world.expected(day) for world in worlds)
     tally.judged += accuracy.days
     tally.judged_inside += accuracy.inside
 
