@@ -13,7 +13,6 @@ from bot.core.context import Context
 from bot.core.listing import LIMIT, Listing, Page
 from bot.core.message import Block, Button, Buttons, Fields, File, Message, Table, Text
 from bot.core.permissions import Scope, own_campaigns
-from bot.render.report_csv import safe_cell
 from storage.catalogue import names
 from storage.catalogue.entities import MAX_PAGE, codes, cursor
 from storage.clicks import queries
@@ -243,7 +242,7 @@ def _line(click: StoredClick, fields: list[str]) -> list[str]:
     values = msgspec.to_builtins(click)
     values["cost"] = None if click.cost is None else f"{units(click.cost):f}"
     values["extra"] = msgspec.json.encode(click.extra).decode() if click.extra else None
-    return ["" if values[name] is None else safe_cell(str(values[name])) for name in fields]
+    return ["" if values[name] is None else str(values[name]) for name in fields]
 
 
 @command("click log", role=Role.VIEWER, scope=Scope.OWN, render=click_table, reads=True)

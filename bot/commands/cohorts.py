@@ -18,7 +18,6 @@ from bot.core.message import Block, Chart, File, Message, Notice, Series, Table,
 from bot.core.permissions import Scope, own_campaigns
 from bot.forms.imports import Sent
 from bot.render.figures import NONE, count, money, percent, plural
-from bot.render.report_csv import safe_cell
 from storage.catalogue import accounts as logins
 from storage.catalogue import names
 from storage.catalogue.entities import labels
@@ -199,7 +198,7 @@ def _line(made: Cohorts, row: Cohort) -> list[str]:
     counts = (row.registrations, row.observed, row.first_deposits, row.days_to_ftd, row.deposits)
     amounts = (row.deposit_amount, row.ngr, row.commission, *row.ltv.values(), *ranges, *row.cumulated)
     return [
-        safe_cell(row.group), safe_cell(group_name(made, row)),
+        row.group, group_name(made, row),
         *("" if value is None else str(value) for value in counts),
         *("" if value is None else f"{units(value):f}" for value in amounts),
         *("" if value is None else f"{value:.4f}" for value in row.retention), made.currency,

@@ -22,7 +22,7 @@ async def report_file(report: MergedReport, by: Sequence[str], *, named: bool = 
     groups = list(dict.fromkeys([*by, *(("account", "tag") if report.unassigned else ())]))
     own = tuple(report.totals.own) if isinstance(report.totals.own, dict) else ()
     layered = [f"{name}_{layer}" for name in LAYERED for layer in Layers.__struct_fields__]
-    pieces = [write_table([[*groups, *COUNTS, *layered, *MONEY, *map(safe_cell, own), "currency", "settlement",
+    pieces = [write_table([[*groups, *COUNTS, *layered, *MONEY, *own, "currency", "settlement",
                            "allocated"]])]  # fmt: skip
     rows = [*report.rows, *report.unassigned]
     for start in range(0, len(rows), _TURN):
@@ -34,7 +34,7 @@ async def report_file(report: MergedReport, by: Sequence[str], *, named: bool = 
 def _line(report: MergedReport, row: ReportRow, groups: Sequence[str], *, named: bool) -> list[str]:
     names = report.names if named else {}
     codes = [(dimension, row.group.get(dimension) or "") for dimension in groups]
-    labels = [safe_cell(names.get(dimension, {}).get(code, code)) for dimension, code in codes]
+    labels = [names.get(dimension, {}).get(code, code) for dimension, code in codes]
     values = row.own.values() if isinstance(row.own, dict) else ()
     own = ("" if value is None else f"{value:.6f}" for value in values)
     return [*labels, *_figures(row), *own, report.currency, row.settlement, str(row.allocated).lower()]
@@ -47,7 +47,7 @@ def csv_of(message: Message) -> str | None:
             return block.text
     for block in message.blocks:
         if isinstance(block, Table):
-            return write_table([block.columns, *([safe_cell(cell) for cell in row] for row in block.rows)])
+            return write_table([block.columns, *block.rows])
     return None
 
 
@@ -69,8 +69,3 @@ def _count(value: int | None) -> str:
 
 def _amount(micros: int | None) -> str:
     return "" if micros is None else f"{units(micros):f}"
-
-
-def safe_cell(text: str) -> str:
-    """A spreadsheet takes cells that start so for formulas; tags come from outside."""
-    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text

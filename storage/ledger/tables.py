@@ -207,9 +207,11 @@ def _is_note(row: Row, rest: Sequence[Row], whole: bool) -> bool:
 def _rows(text: str, separator: str, skipped: int) -> Iterator[Row]:
     reader = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
     line = 1 + skipped
+    may_be_guarded = "'" in text
     try:
         for cells in reader:
-            yield Row(line, tuple([cell.strip() for cell in cells]))
+            stripped = [cell.strip() for cell in cells]
+            yield Row(line, tuple(map(_unguarded, stripped) if may_be_guarded else stripped))
             line = reader.line_num + 1 + skipped
     except csv.Error as error:
         message = str(error)
@@ -276,10 +278,38 @@ def _fitted(row: Row, block: Block, *, last: bool) -> Row:
 
 
 def write_table(rows: Iterable[Iterable[str]]) -> str:
-    """Rows as CSV, commas between the cells."""
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(rows)
-    return out.getvalue()
+    """Rows as CSV, commas between the cells; the one writer of it.
+
+    A text that a spreadsheet would take for a formula is guarded by an apostrophe before its `=`, `+`, `-`, `@`, tab or
+    line end, also behind a `;` or tab at which a spreadsheet of another country parts cells (OWASP, "CSV Injection").
+    Numbers stand as they are. `read_table` takes the apostrophes away again.
+    """
+    lines = []
+    for row in rows:
+        cells = list(row)
+        if _MARKED.search("\0".join(cells)):
+            cells = [_quoted(_guarded(cell)) for cell in cells]
+        lines.append((",".join(cells) if cells != [""] else '""') + "\n")
+    return "".join(lines)
+
+
+def _guarded(text: str) -> str:
+    return text if _NUMBER.fullmatch(text) else _FORMULA.sub(lambda found: "'" + found[0], text)
+
+
+def _unguarded(text: str) -> str:
+    """The text that `write_table` was given."""
+    return _FORMULA.sub(lambda found: found[0][1:], text) if "'" in text else text
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if _APART.search(text) else text
+
+
+_FORMULA = re.compile(r"(?:^|(?<=[;\t\r\n]))'*(?=[=+@＝＋－＠-])|^'*(?=[\t\r\n])")
+_NUMBER = re.compile(r"[+-]?(?:[$£¥\u20a0-\u20cf]?[0-9][0-9., ]*(?: ?(?:%|[A-Z]{3}))?)?")
+_APART = re.compile(r'[,;\t|"\r\n]')
+_MARKED = re.compile(r"""[,;\t|"\r\n]|(?:^|\0)['=+@＝＋－＠-]""")
 
 
 @lru_cache(maxsize=4096)
