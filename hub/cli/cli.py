@@ -33,7 +33,7 @@ from hub.runtime.runtime import Runtime
 from hub.runtime.settings import Settings, database_url, keep_key, key_is_set, read_settings, unknown_settings
 from storage.catalogue import teams
 from storage.clicks import rollup_check
-from storage.db import backup, replacement, rotation
+from storage.db import backup, replacement, rotation, transfer
 from storage.db.engine import Database
 from storage.db.schema import HEAD, current, is_older, upgrade
 from storage.db.secrets import Box, secret_keys
@@ -371,6 +371,8 @@ async def _database() -> AsyncIterator[Database]:
     database = Database(settings.database_url)
     try:
         await upgrade(database)
+        if path := database.file.path:
+            transfer.clear_left_over(path)
         yield database
     finally:
         await database.close()

@@ -7,6 +7,8 @@ counted, and the hub on PostgreSQL brings the spool in.
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from storage.db.engine import Database, shown_url
 from storage.db.handover import Handover
 from storage.db.schema import upgrade
 from storage.db.spool_file import spool_folder
-from storage.db.transfer import Progress, Transfer, opened
+from storage.db.transfer import Progress, Transfer, filling_alone, opened
 from storage.ledger.clicks.click_id import first_id_at
 from storage.ledger.errors import CasinoFluxError
 from storage.tables import clicks
@@ -39,8 +41,8 @@ async def to_postgresql(source: Database, url: str) -> str:
     target = Database(url)
     try:
         await upgrade(target)
-        with Handover(Path(path)) as handover:
-            async with opened(url) as connection:
+        with Handover(Path(path)) as handover, _target_faults():
+            async with filling_alone(url), opened(url) as connection:
                 move = Move(source, target, handover, Transfer(Path(path), connection))
                 rows, held = await move.run()
     finally:
@@ -49,6 +51,20 @@ async def to_postgresql(source: Database, url: str) -> str:
         f"{rows:,} rows are there, the last of them after {held:.1f} s. The hub keeps clicks in its spool now: set "
         f"CASINOFLUX_DATABASE_URL to the new database and restart it; it brings in what waits in {spool_folder(source)}"
     )
+
+
+@contextmanager
+def _target_faults() -> Iterator[None]:
+    """What PostgreSQL refuses, or its end, in one line that says what to do. Raises CasinoFluxError."""
+    from asyncpg import InterfaceError, PostgresError
+
+    try:
+        yield
+    except (PostgresError, InterfaceError, OSError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise CasinoFluxError(
+            f"the new database failed ({reason[:200]}): the hub goes on where it was; mend that and begin again"
+        ) from None
 
 
 class Move:

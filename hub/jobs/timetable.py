@@ -1,5 +1,7 @@
 """The hub's jobs and how often each runs."""
 
+import asyncio
+
 from hub.jobs import (
     alerts,
     automations,
@@ -19,6 +21,7 @@ from hub.postbacks import handler
 from hub.runtime.runtime import Runtime
 from storage.catalogue.distribution import forget as forget_steps
 from storage.clicks import budgets, partitions, retention
+from storage.db import transfer
 from storage.postbacks.requests import forget_long_bodies
 from storage.reports import cohort_sums, settle
 from storage.revenue import players
@@ -47,9 +50,11 @@ async def deliver(runtime: Runtime) -> None:
 
 async def maintain_storage(runtime: Runtime) -> None:
     """Have the next days' partitions ready; learn when clicks usually come; forget visitors after a day, the long
-    bodies of postbacks after a month, raw clicks and views after the retention.
+    bodies of postbacks after a month, raw clicks and views after the retention, what a killed transfer left at once.
     """
     now = runtime.clock()
+    if path := runtime.database.file.path:
+        await asyncio.to_thread(transfer.clear_left_over, path)
     async with runtime.database.begin() as tx:
         await partitions.ensure(tx, now)
         await forget_steps(tx, now)

@@ -1,5 +1,6 @@
 """Everything to a file and back: the same rows, whichever kind of database it is."""
 
+import fcntl
 import lzma
 import os
 import zipfile
@@ -18,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.db.engine import Database
 from storage.db.handover import Handover
 from storage.db.schema import HEAD, is_older
+from storage.db.spool_file import sync_folder
 from storage.db.unavailable import is_full, is_unavailable
 from storage.ledger.errors import CasinoFluxError
 from storage.tables import facts, metadata, teams
@@ -30,7 +32,10 @@ _BOUND = 30_000  # most parameters in one statement: SQLite's limit is 32,766, a
 
 
 async def backup(database: Database, path: Path) -> int:
-    """Write all rows to a zip of JSON lines, one file a table. Raises CasinoFluxError if the file exists."""
+    """Write all rows to a zip of JSON lines, one file a table. Raises CasinoFluxError if the file exists.
+
+    Nothing stands under that name before the backup is whole and on disk, even if the process is killed.
+    """
     total = 0
     with _new_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("schema", HEAD)
@@ -108,18 +113,28 @@ async def _still(database: Database) -> AsyncIterator[AsyncConnection]:
 
 @contextmanager
 def _new_file(path: Path) -> Iterator[IO[bytes]]:
+    part = path.with_name(f"{path.name}.part")
     try:
-        file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
-    except FileExistsError:
-        raise CasinoFluxError(f"{path} exists already: name a new file") from None
+        if path.exists():
+            raise CasinoFluxError(f"{path} exists already: name a new file")
+        file = os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT, 0o600), "wb")
     except OSError as error:
         raise CasinoFluxError(f"{path} cannot be written ({error.strerror}): name another file") from None
-    try:
-        with file:
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CasinoFluxError(f"{path} is being written by another db backup: name another file") from None
+        try:
+            file.truncate()  # half a backup of a process that was killed
             yield file
-    except BaseException:
-        path.unlink()  # half a backup is none
-        raise
+            file.flush()
+            os.fsync(file.fileno())
+            part.rename(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    sync_folder(path.parent)
 
 
 async def _begin(database: Database) -> None:

@@ -7,6 +7,7 @@ user agents by their key, the count of configuration changes.
 """
 
 import asyncio
+import glob
 import os
 import sqlite3
 import tempfile
@@ -51,7 +52,12 @@ async def replace(live: Path, archive: Path, *, now: datetime) -> tuple[int, Pat
 
 @contextmanager
 def _draft(live: Path) -> Iterator[Path]:
-    """A new file beside the database, for its owner only, removed at the end."""
+    """A new file beside the database, for its owner only, removed at the end; those of killed processes go, too.
+
+    Within `Handover`: no other process has one then.
+    """
+    for left in live.parent.glob(f"{glob.escape(live.name)}.restoring-*"):
+        left.unlink(missing_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f"{live.name}.restoring-", dir=live.parent)  # with mode 600
     os.close(descriptor)
     try:

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.db.database_age import ensure_number
 from storage.db.engine import Database
 from storage.ledger.errors import CasinoFluxError
+from storage.tables import metadata
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 HEAD = "0029"
@@ -19,7 +20,7 @@ _LOCK = 7_215_309_001  # any fixed number: one process upgrades a PostgreSQL at 
 async def upgrade(database: Database) -> None:
     """Bring the database to this version's schema; processes that start at once do it one after the other.
 
-    Raises CasinoFluxError if the schema is a newer version's.
+    Raises CasinoFluxError if the schema is a newer version's, or another program's tables have names of ours.
     """
     if await current(database) != HEAD:
         async with database.begin(patience=UPGRADE_WAIT) as tx:
@@ -63,5 +64,9 @@ def _upgrade(connection: Connection) -> None:
         raise CasinoFluxError(
             f"the database is at schema {at}, which this version does not know: "
             "start the version that wrote it, or a newer one"
+        )
+    if at is None and (theirs := metadata.tables.keys() & set(inspect(connection).get_table_names())):
+        raise CasinoFluxError(
+            f"the database holds tables of another program ({', '.join(sorted(theirs)[:3])}): name an empty one"
         )
     command.upgrade(config, "head")

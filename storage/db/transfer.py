@@ -9,8 +9,8 @@ Constraints between tables are checked by PostgreSQL at the end of each of its t
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ UNFINISHED = "transfer_unfinished"
 _LOG = "transfer_log"
 _PIECE = 5_000  # rows
 _LOCK_WAIT = 60.0  # seconds a hub's transaction may take
+_FILLING = 7_215_309_003  # any fixed number: one transfer fills a database at a time
 _WIDEST = 9  # columns of a key
 
 
@@ -49,7 +50,7 @@ class Transfer:
         if self._writer.in_transaction:
             self._writer.execute("ROLLBACK")
         self._reader.close()
-        remove_triggers(self._writer)
+        _remove_triggers(self._writer)
         self._writer.close()
 
     async def begin(self) -> None:
@@ -57,11 +58,14 @@ class Transfer:
         if await self._in_use():
             raise CasinoFluxError("the database is not empty: name an empty one, so that nothing in it is overwritten")
         async with self._target.transaction():
-            for table, name in await self._target.fetch(_FOREIGN_KEYS):
-                await self._target.execute(f'ALTER TABLE {table} ALTER CONSTRAINT "{name}" DEFERRABLE')
+            await self._alter_constraints("DEFERRABLE")
             await self._target.execute(f"TRUNCATE {', '.join(map(_quoted, metadata.tables))}")
             await self._target.execute("INSERT INTO facts VALUES ($1, '1')", UNFINISHED)
         await asyncio.to_thread(_add_triggers, self._writer)
+
+    async def _alter_constraints(self, how: str) -> None:
+        for table, name in await self._target.fetch(_FOREIGN_KEYS, list(metadata.tables)):
+            await self._target.execute(f'ALTER TABLE {table} ALTER CONSTRAINT "{name}" {how}')
 
     async def _in_use(self) -> bool:
         teams = await self._target.fetchval("SELECT count(*) FROM teams")
@@ -75,11 +79,12 @@ class Transfer:
             for table in metadata.sorted_tables:
                 (of,) = source.execute(f"SELECT count(*) FROM {_quoted(table.name)}").fetchone()
                 copied = 0
-                async for rows in _pieces(source.execute(_select(table)), table):
-                    async with self._target.transaction(), self._deferred():
-                        await self._put(table, rows)
-                    copied += len(rows)
-                    progress(table.name, copied, of)
+                async with aclosing(_pieces(source.execute(_select(table)), table)) as pieces:
+                    async for rows in pieces:
+                        async with self._target.transaction(), self._deferred():
+                            await self._put(table, rows)
+                        copied += len(rows)
+                        progress(table.name, copied, of)
                 total += copied
         return total
 
@@ -104,10 +109,7 @@ class Transfer:
                 while piece := await asyncio.to_thread(keys.fetchmany, _PIECE):
                     await self._remove(table, piece)
             for table in tables:
-                changed = source.execute(_select_changed(table), (table.name,))
-                async for rows in _pieces(changed, table):
-                    await self._put(table, rows)
-                    total += len(rows)
+                total += await self._put_all(table, source.execute(_select_changed(table), (table.name,)))
         return total
 
     @asynccontextmanager
@@ -122,8 +124,7 @@ class Transfer:
             for table in metadata.sorted_tables:
                 if not _key(table):
                     await self._target.execute(f"DELETE FROM {_quoted(table.name)}")
-                    async for rows in _pieces(self._writer.execute(_select(table)), table):
-                        await self._put(table, rows)
+                    await self._put_all(table, self._writer.execute(_select(table)))
 
     async def check_counts(self) -> int:
         """All rows, after both sides were counted within `lock`. Raises CasinoFluxError for a table that differs."""
@@ -143,8 +144,7 @@ class Transfer:
     async def finish(self, spool: Path) -> None:
         """The target may be served from now on, and the source is left without triggers; within `lock`."""
         async with self._target.transaction():
-            for table, name in await self._target.fetch(_FOREIGN_KEYS):
-                await self._target.execute(f'ALTER TABLE {table} ALTER CONSTRAINT "{name}" NOT DEFERRABLE')
+            await self._alter_constraints("NOT DEFERRABLE")
             for table in metadata.sorted_tables:
                 key = table.autoincrement_column
                 if key is not None and key.name == "id" and table.name != "changes":
@@ -162,6 +162,14 @@ class Transfer:
         """Constraints between tables are checked when the transaction ends."""
         await self._target.execute("SET CONSTRAINTS ALL DEFERRED")
         yield
+
+    async def _put_all(self, table: Table, cursor: sqlite3.Cursor) -> int:
+        total = 0
+        async with aclosing(_pieces(cursor, table)) as pieces:
+            async for rows in pieces:
+                await self._put(table, rows)
+                total += len(rows)
+        return total
 
     async def _put(self, table: Table, rows: list[tuple[Any, ...]]) -> None:
         columns = [column.name for column in table.columns]
@@ -188,20 +196,39 @@ async def opened(url: str) -> AsyncIterator[Any]:
         await connection.close()
 
 
+@asynccontextmanager
+async def filling_alone(url: str) -> AsyncIterator[None]:
+    """No other transfer fills the database meanwhile, from whichever source. Raises CasinoFluxError while one does."""
+    async with opened(url) as connection, connection.transaction():
+        await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _FILLING):
+            raise CasinoFluxError("another db transfer is filling that database: wait for its end, or name another one")
+        yield
+
+
 def clear_left_over(database: str) -> None:
-    """Remove what a transfer left in an SQLite database when its process was killed."""
-    if is_under_way(database):
+    """Remove what a transfer left in an SQLite database when its process was killed: the hub's changes are noted no
+    more. A transfer that is at work is left alone."""
+    if not Path(database).is_file():  # opening it would make one
         return
     with closing(sqlite3.connect(database, isolation_level=None, timeout=_LOCK_WAIT)) as connection:
-        remove_triggers(connection)
+        if _is_noting(connection):
+            connection.execute("BEGIN IMMEDIATE")
+            if not is_under_way(database):  # one that begins now waits for us before it makes its triggers
+                _drop_triggers(connection)
+            connection.execute("COMMIT")
 
 
-def remove_triggers(connection: sqlite3.Connection) -> None:
+def _remove_triggers(connection: sqlite3.Connection) -> None:
     """Stop noting changes, if they are noted."""
-    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (_LOG,)).fetchone():
+    if _is_noting(connection):
         connection.execute("BEGIN IMMEDIATE")
         _drop_triggers(connection)
         connection.execute("COMMIT")
+
+
+def _is_noting(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (_LOG,)).fetchone() is not None
 
 
 def _drop_triggers(connection: sqlite3.Connection) -> None:
@@ -247,7 +274,7 @@ def _still(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         connection.execute("ROLLBACK")
 
 
-async def _pieces(cursor: sqlite3.Cursor, table: Table) -> AsyncIterator[list[tuple[Any, ...]]]:
+async def _pieces(cursor: sqlite3.Cursor, table: Table) -> AsyncGenerator[list[tuple[Any, ...]], None]:
     """Rows a piece at a time; the next is read while one is being written."""
     flags = [n for n, column in enumerate(table.columns) if isinstance(_stored(column), Boolean)]
 
@@ -306,5 +333,7 @@ def _postgres_type(column: Column[Any]) -> str:
 
 _FOREIGN_KEYS = """
 SELECT conrelid::regclass::text, conname FROM pg_constraint
-WHERE contype = 'f' AND connamespace = current_schema()::regnamespace ORDER BY 1, 2
+WHERE contype = 'f' AND connamespace = current_schema()::regnamespace
+AND conrelid IN (SELECT oid FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname = ANY($1))
+ORDER BY 1, 2
 """

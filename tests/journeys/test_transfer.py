@@ -1,10 +1,13 @@
 """A hub moves from SQLite to PostgreSQL under clicks, postbacks and commands: nothing is lost, and nothing twice."""
 
 import asyncio
+import sqlite3
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -144,3 +147,58 @@ def test_a_hub_moves_to_postgresql_while_it_serves(deploy_sqlite: Deploy, postgr
         print(f"{len(traffic.clicks)} clicks, the slowest {traffic.slowest:.2f} s")
         assert hub.stop() == 0, hub.log()
         assert "Traceback" not in hub.log(), hub.log()
+
+
+def _grow(path: Path) -> None:
+    """So many rows that whatever goes through all of them takes a second."""
+    with closing(sqlite3.connect(path, timeout=60)) as connection, connection:
+        many = ((100_000 + n, f"agent {n} {'x' * 60}", "other", "", "") for n in range(200_000))
+        connection.executemany("INSERT INTO user_agents VALUES (?, ?, ?, ?, ?)", many)
+
+
+def _kill_when(hub: Deployment, begun: Callable[[], bool], *words: str) -> None:
+    """Begin a command in a process of its own, and end that by SIGKILL as soon as it has begun."""
+    command = [sys.executable, "-m", "hub", *words]
+    with subprocess.Popen(command, cwd=hub.folder, env=hub.environment, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_for(begun, "it to begin")
+        finally:
+            process.kill()
+        assert process.wait(60) == -9, "it was not done before"
+
+
+def test_what_is_killed_half_way_may_begin_again(deploy_sqlite: Deploy, postgres: str, tmp_path: Path) -> None:
+    hub = deploy_sqlite()
+    hub.start()
+    campaign(hub)
+    path, file = tmp_path / "casinoflux.db", tmp_path / "all.zip"
+    _grow(path)
+
+    def is_noting() -> bool:
+        with closing(sqlite3.connect(path, timeout=60)) as connection:
+            return bool(connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'transfer_log'").fetchone())
+
+    with new_postgres(postgres) as url:
+        _kill_when(hub, is_noting, "db", "transfer", url)
+        assert is_noting()
+        _kill_when(hub, lambda: Path(f"{file}.part").exists(), "db", "backup", str(file))
+        assert (is_noting(), file.exists()) == (False, False)
+        backed = hub.shell("db", "backup", str(file))
+        assert backed.returncode == 0, backed.stderr
+        _kill_when(
+            hub, lambda: bool(list(tmp_path.glob("*.restoring-*"))), "db", "restore", str(file), "--replace"
+        )  # fmt: skip
+        restored = hub.shell("db", "restore", str(file), "--replace")
+        assert restored.returncode == 0, restored.stderr
+        assert not [*tmp_path.glob("*.restoring-*"), *tmp_path.glob("*.part"), *tmp_path.glob("*.handover")]
+        _kill_when(hub, is_noting, "db", "transfer", url)
+        early = hub.shell("run", "campaign list")  # what anybody runs next
+        assert (early.returncode, is_noting()) == (0, False)
+        moved = hub.shell("db", "transfer", url)
+        assert moved.returncode == 0, moved.stderr
+        assert hub.stop() == 0, hub.log()
+        hub.settings["DATABASE_URL"] = url
+        hub.start()
+        assert [item["code"] for item in hub.get("campaign/list")["items"]] == ["c"]
+        assert hub.stop() == 0, hub.log()
+    assert "Traceback" not in hub.log(), hub.log()

@@ -17,7 +17,7 @@ from storage.db.engine import Database
 from storage.db.handover import Handover
 from storage.db.schema import upgrade
 from storage.db.spool_file import SPOOLED
-from storage.db.transfer import Transfer, opened
+from storage.db.transfer import Transfer, clear_left_over, filling_alone, opened
 from storage.db.unavailable import DatabaseUnavailable
 from storage.ledger.errors import CasinoFluxError
 from storage.tables import casinos, facts, metadata
@@ -162,6 +162,51 @@ async def test_what_a_killed_transfer_left_is_cleared_away(sqlite_url: str, post
     async with source.read() as tx:
         assert (await tx.execute(text("SELECT name FROM sqlite_master WHERE name LIKE 'transfer%'"))).all() == []
     await runtime.close()
+    await source.close()
+    await target.close()
+
+
+async def test_one_transfer_at_a_time_fills_a_database_from_whichever_source(postgres_url: str) -> None:
+    async with filling_alone(postgres_url):
+        with pytest.raises(CasinoFluxError, match="another db transfer is filling that database"):
+            async with filling_alone(postgres_url):
+                pass
+    async with filling_alone(postgres_url):
+        pass
+
+
+async def test_tables_of_another_program_are_left_as_they_are(database_url: str) -> None:
+    database = Database(database_url)
+    async with database.begin() as tx:
+        await tx.execute(text("CREATE TABLE campaigns (theirs INTEGER)"))
+    with pytest.raises(CasinoFluxError, match=r"holds tables of another program \(campaigns\): name an empty one"):
+        await upgrade(database)
+    async with database.read() as tx:
+        assert (await tx.execute(text("SELECT theirs FROM campaigns"))).all() == []
+    await database.close()
+
+
+async def test_what_is_cleared_away_is_never_of_a_transfer_at_work(sqlite_url: str, postgres_url: str) -> None:
+    source, target = Database(sqlite_url), Database(postgres_url)
+    await upgrade(source)
+    await upgrade(target)
+    path = source.file.path
+    triggers = text("SELECT count(*) FROM sqlite_master WHERE name LIKE 'transfer%'")
+    async with opened(target.url) as connection:
+        with Handover(Path(path)):
+            transfer = Transfer(Path(path), connection)
+            await transfer.begin()
+            async with source.read() as tx:
+                made = (await tx.execute(triggers)).scalar_one()
+            clear_left_over(path)
+            async with source.read() as tx:
+                assert (await tx.execute(triggers)).scalar_one() == made > 100
+        clear_left_over(path)  # its process has died
+        async with source.read() as tx:
+            assert (await tx.execute(triggers)).scalar_one() == 0
+        transfer.close()
+    clear_left_over(f"{path}.gone")
+    assert not Path(f"{path}.gone").exists()
     await source.close()
     await target.close()
 

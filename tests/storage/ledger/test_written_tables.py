@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from storage.ledger.tables import read_table, write_table
 
-FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 - as a spreadsheet reads them
+FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 HOSTILE = (
     "=HYPERLINK(\"http://evil.example\",\"x\")", "+1+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "-A1", "\t=1", "'=1",
     "''@x", "＝1+1", "a;=1+1", "a\t=1", "a\n-1+1", "x;'=1", "Total; -", "it's; 'quoted'", 'say "=1"', "a\rb",
