@@ -16,7 +16,7 @@ from litestar.params import FromPath
 from hub.runtime.runtime import Runtime
 
 FOLDER = Path(__file__).parent / "static"
-TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 FOREVER = "public, max-age=31536000, immutable"
 #: Vega, Vega-Lite and Vega-Embed as one module, out of vl-convert; made with the first page that draws a chart.
 CHART_LIBRARY = "vega.js"

@@ -33,7 +33,7 @@ def command_line_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
             message = (await run(command, arguments, visit.context())).message
         except CasinoFluxError as fault:
             message = error(str(fault))
-        return Response(web_html.render(message), media_type="text/html; charset=utf-8")
+        return Response(web_html.render(message), media_type="text/html")
 
     @cockpit.get("/cockpit/complete")
     async def complete(visit: Visit) -> Response[Any]:

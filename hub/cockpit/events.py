@@ -176,7 +176,7 @@ def event_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
         last = str(request.headers.get("last-event-id") or request.query_params.get("last") or "")[:40]
         wanted = {name: _code(word) for name in FACETS if (word := str(request.query_params.get(name) or "").strip())}
         events_of_page = _stream(cockpit, request, feed, last, wanted)
-        return Stream(events_of_page, media_type="text/event-stream; charset=utf-8", headers=HEADERS)
+        return Stream(events_of_page, media_type="text/event-stream", headers=HEADERS)
 
     return [events]
 

@@ -22,7 +22,6 @@ from hub.cockpit.site_editor import site_editor_routes
 from hub.cockpit.team import team_routes
 from hub.cockpit.today import today_routes
 from hub.requests.limits import Limits
-from hub.runtime.runtime import Runtime
 
 PAGES = (
     today_routes, report_routes, cohort_routes, revenue_routes, log_routes, entity_routes, rotation_routes,
@@ -31,13 +30,12 @@ PAGES = (
 )  # fmt: skip
 
 
-def cockpit_routes(runtime: Runtime, limited: Limits) -> list[HTTPRouteHandler]:
+def cockpit_routes(cockpit: Cockpit, limited: Limits) -> list[HTTPRouteHandler]:
     """Every page, the sign-in and the static files."""
-    cockpit = Cockpit(runtime)
 
     @get("/", include_in_schema=False, sync_to_thread=False)
     def front() -> Response[str]:
         return Response("", status_code=302, headers={"location": "/cockpit"})
 
     pages = [route for routes in PAGES for route in routes(cockpit)]
-    return [front, *pages, *sign_in_routes(cockpit, limited), asset_route(cockpit.assets, runtime)]
+    return [front, *pages, *sign_in_routes(cockpit, limited), asset_route(cockpit.assets, cockpit.runtime)]

@@ -116,7 +116,7 @@ def log_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
         filters = {name: visit.query[name] for name in (*LOGS[0].filters, "after") if visit.query.get(name)}
         page = await visit.ask(LOGS[0].command, limit=MAX_PAGE, **filters)
         headers = {"Content-Disposition": 'attachment; filename="clicks.csv"'}
-        return Response(click_file(page.items).text, media_type="text/csv; charset=utf-8", headers=headers)
+        return Response(click_file(page.items).text, media_type="text/csv", headers=headers)
 
     @cockpit.get("/cockpit/story/{click_id:str}")
     async def story(visit: Visit) -> Response[Any]:

@@ -178,7 +178,7 @@ class Visit:
         )
         text = await _written(pieces)
         cookies = [self.cockpit.flash_cookie("", max_age=0)] if toast else []
-        return Response(text, status_code=status, media_type="text/html; charset=utf-8", cookies=cookies,
+        return Response(text, status_code=status, media_type="text/html", cookies=cookies,
                         headers=HEADERS)  # fmt: skip
 
     def leave_for(self, path: str, *, toast: str = "", undo: bool = False) -> Response[str]:
@@ -296,12 +296,12 @@ class Cockpit:
     async def sign_in_first(self, message: str = "") -> Response[str]:
         """The sign-in page; 401, so that nothing takes it for the page that was asked for."""
         text = (await self.template("sign_in.html")).render(message=message, name="", path="")
-        return Response(text, status_code=401, media_type="text/html; charset=utf-8", headers=HEADERS)
+        return Response(text, status_code=401, media_type="text/html", headers=HEADERS)
 
     async def sign_in_as(self, name: str, path: str) -> Response[str]:
         """The question before a link signs a person in that another site's page has opened."""
         text = (await self.template("sign_in.html")).render(message="", name=name, path=path)
-        return Response(text, media_type="text/html; charset=utf-8", headers=HEADERS)
+        return Response(text, media_type="text/html", headers=HEADERS)
 
     def flash_cookie(self, value: str, *, max_age: int) -> Cookie:
         """What the next page says of the change just made."""

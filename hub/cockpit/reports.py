@@ -113,7 +113,7 @@ def report_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
         name = f"report-{first}-{last}.csv"
         headers = {"content-disposition": f'attachment; filename="{name}"'}
         content = (await report_file(report, list(view.by))).text
-        return Response(content, media_type="text/csv; charset=utf-8", headers=headers)
+        return Response(content, media_type="text/csv", headers=headers)
 
     @cockpit.get("/cockpit/reports/digest")
     async def digest(visit: Visit) -> Response[Any]:

@@ -6,13 +6,14 @@ from typing import Any
 import msgspec
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
-from sqlalchemy import select
+from sqlalchemy import Table, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.core.permissions import visible
 from bot.render.figures import measure_name
 from hub.cockpit.page import Cockpit, Visit
 from storage.revenue.sync_status import Progress, statuses
-from storage.tables import accounts, revenue, settled_days
+from storage.tables import accounts, revenue, revenue_reports, settled_days
 
 DAYS = 35
 MOST = 500  # accounts
@@ -63,26 +64,47 @@ async def _statuses(visit: Visit) -> list[Progress]:
         return await statuses(tx, (await tx.execute(query.order_by(accounts.c.id).limit(MOST))).all())
 
 
-async def _calendar(visit: Visit, today: date, statuses: list[Any]) -> list[Row]:
+class Days(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of each account's days: (account id, day)."""
+
+    settled: set[tuple[int, date]]
+    figures: set[tuple[int, date]]
+    held: set[tuple[int, date]]  # a report about them waits for a decision
+
+
+async def _calendar(visit: Visit, today: date, statuses: list[Progress]) -> list[Row]:
     first = today - timedelta(days=DAYS - 1)
     async with visit.cockpit.runtime.database.read() as tx:
-        mine = settled_days.c.team_id == visit.actor.team_id, settled_days.c.day >= first
-        settled = {
-            (r.account_id, r.day)
-            for r in await tx.execute(select(settled_days.c.account_id, settled_days.c.day).where(*mine))
-        }
-        query = select(revenue.c.account_id, revenue.c.day).where(
-            revenue.c.team_id == visit.actor.team_id, revenue.c.day >= first
-        )
-        figures = {(r.account_id, r.day) for r in await tx.execute(query.distinct())}
-        named = {
-            r.id: r.name
-            for r in await tx.execute(
-                select(accounts.c.id, accounts.c.name).where(accounts.c.team_id == visit.actor.team_id)
-            )
-        }
-    days = [first + timedelta(days=n) for n in range(DAYS)]
-    return [_row(visit, status, named, days, settled, figures) for status in statuses]
+        known = await _days(tx, visit.actor.team_id, first, today)
+        query = select(accounts.c.id, accounts.c.name).where(accounts.c.team_id == visit.actor.team_id)
+        named = {row.id: row.name for row in await tx.execute(query)}
+    days = _between(first, today)
+    return [_row(visit, status, named, days, known) for status in statuses]
+
+
+async def _days(tx: AsyncConnection, team_id: int, first: date, today: date) -> Days:
+    def since(table: Table, column: Any) -> tuple[Any, ...]:
+        return table.c.team_id == team_id, column >= first
+
+    settled = select(settled_days.c.account_id, settled_days.c.day).where(*since(settled_days, settled_days.c.day))
+    figures = select(revenue.c.account_id, revenue.c.day).where(*since(revenue, revenue.c.day)).distinct()
+    reports = revenue_reports.c
+    held = select(reports.account_id, reports.from_day, reports.to_day).where(
+        *since(revenue_reports, reports.to_day), reports.state == "suspect"
+    )
+    return Days(
+        settled={(row.account_id, row.day) for row in await tx.execute(settled)},
+        figures={(row.account_id, row.day) for row in await tx.execute(figures)},
+        held={
+            (row.account_id, day)
+            for row in await tx.execute(held)
+            for day in _between(max(row.from_day, first), min(row.to_day, today))
+        },
+    )
+
+
+def _between(first: date, last: date) -> list[date]:
+    return [first + timedelta(days=n) for n in range((last - first).days + 1)]
 
 
 def _figure(visit: Visit, value: int | None, row: Any) -> str:
@@ -90,11 +112,8 @@ def _figure(visit: Visit, value: int | None, row: Any) -> str:
     return visit.show.money(value, row.currency) if row.measure in MONEY else visit.show.count(value)
 
 
-def _row(
-    visit: Visit, status: Any, named: dict[int, str], days: list[date], settled: set[tuple[int, date]],
-    figures: set[tuple[int, date]],
-) -> Row:  # fmt: skip
-    cells = tuple((_state(status, day, settled, figures), visit.show.day(day)) for day in days)
+def _row(visit: Visit, status: Progress, named: dict[int, str], days: list[date], known: Days) -> Row:
+    cells = tuple((_state(status, day, known), visit.show.day(day)) for day in days)
     return Row(code=status.account, name=named.get(status.account_id, status.account), state=status.state,
                error=status.error or "", cells=cells, summary=_summary(cells))  # fmt: skip
 
@@ -107,15 +126,20 @@ def _summary(cells: tuple[tuple[str, str], ...]) -> str:
     return ", ".join(f"{count} days {words[state]}" for state, count in counts.items() if count)
 
 
-def _state(status: Any, day: date, settled: set[tuple[int, date]], figures: set[tuple[int, date]]) -> str:
+def _state(status: Progress, day: date, known: Days) -> str:
+    """What a square shows. A held report covers days that are settled, too: their figures stand until it is decided."""
     key = (status.account_id, day)
-    if key in settled:
+    if key in known.held:
+        return "held"
+    if key in known.settled:
         return "settled"
-    if (
-        status.state in {"suspect", "failed"}
-        and status.from_day
-        and status.to_day
-        and status.from_day <= day <= status.to_day
-    ):
-        return "held" if status.state == "suspect" else "failed"
-    return "pending" if key in figures else "none"
+    if status.state == "failed" and _asked_for(status, day):
+        return "failed"
+    return "pending" if key in known.figures else "none"
+
+
+def _asked_for(status: Progress, day: date) -> bool:
+    """Whether a failed sync asked for a day: its own range, or all since figures last came."""
+    if status.from_day and status.to_day:
+        return status.from_day <= day <= status.to_day
+    return status.last_success_at is None or day >= status.last_success_at.date()

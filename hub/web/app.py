@@ -15,6 +15,8 @@ from litestar.types import ControllerRouterHandler
 import bot.commands  # noqa: F401  registers every command
 from hub.clicks.handler import Clicks, is_click_path
 from hub.cockpit import handler
+from hub.cockpit.page import Cockpit
+from hub.cockpit.problem_page import as_page
 from hub.jobs import sync
 from hub.jobs.scheduler import Jobs
 from hub.jobs.timetable import TIMETABLE
@@ -112,7 +114,7 @@ def create_app(settings: Settings, *, only: str | None = None, away: bool = Fals
     clicks, postbacks, sites = Clicks(runtime), Postbacks(runtime), Sites(runtime)
     chats = Chats(runtime, polling=only in {None, "bots"})
     runtime.state |= {"clicks": clicks, "postbacks": postbacks, "sites": sites, "chats": chats, "loop_lag": LoopLag()}
-    limited = Limits(settings)
+    limited, cockpit = Limits(settings), Cockpit(runtime)
     ports.listeners += [clicks.refresh, postbacks.refresh, sites.refresh]
     serving: list[Any] = [runtime.state["loop_lag"], clicks, postbacks, sites]
     working: list[Any] = [chats, SnapshotKeeper(runtime)]  # those that need the database
@@ -132,12 +134,12 @@ def create_app(settings: Settings, *, only: str | None = None, away: bool = Fals
             await runtime.close()
 
     app = Hub(
-        route_handlers=_handlers(runtime, chats, sites, limited),
+        route_handlers=_handlers(cockpit, chats, sites, limited),
         lifespan=[lifespan],
         exception_handlers={
-            HTTPException: problems.on_http_error,
-            CasinoFluxError: problems.on_known_error,
-            Exception: problems.on_any_error,
+            HTTPException: as_page(problems.on_http_error, cockpit.assets),
+            CasinoFluxError: as_page(problems.on_known_error, cockpit.assets),
+            Exception: as_page(problems.on_any_error, cockpit.assets),
         },
         openapi_config=None,
         logging_config=None,
@@ -197,7 +199,9 @@ async def _stop(part: Any) -> None:
         log.error("a part could not be stopped", part=type(part).__name__, error=type(error).__name__, exc_info=cause)
 
 
-def _handlers(runtime: Runtime, chats: Chats, sites: Sites, limited: Limits) -> list[ControllerRouterHandler]:
+def _handlers(cockpit: Cockpit, chats: Chats, sites: Sites, limited: Limits) -> list[ControllerRouterHandler]:
+    runtime = cockpit.runtime
+
     @get("/schema/openapi.json", sync_to_thread=False)
     def schema() -> Response[bytes]:
         return Response(openapi.document(runtime.settings.public_url), media_type="application/json")
@@ -209,6 +213,6 @@ def _handlers(runtime: Runtime, chats: Chats, sites: Sites, limited: Limits) -> 
 
     return [
         *health.health_routes(runtime), schema, tls_ask,
-        *api.command_routes(runtime, limited), *handler.cockpit_routes(runtime, limited), *chats.handlers,
+        *api.command_routes(runtime, limited), *handler.cockpit_routes(cockpit, limited), *chats.handlers,
         agents.agent_route(runtime, limited),
     ]  # fmt: skip

@@ -23,9 +23,6 @@ from tests.standins.browser import CHROMIUM, MISSING
 from tests.waiting import wait_for
 
 FOLDER = ROOT / "docs" / "pictures"
-#: Pages that look like another one are left out.
-LIKE_ANOTHER = {"postbacks-out", "conversions", "offers", "offer", "casinos", "casino", "sites", "site", "sources",
-                "source", "domains", "accounts", "campaign-edit", "automation-form", "find"}  # fmt: skip
 #: So that a rotation has something to show.
 RULES = (
     "country=FI,SE and not device=mobile -> baltic-crown-baltic-crown:2,casa-verde-casa-verde:1; "
@@ -109,8 +106,7 @@ def _look(hub: Deployment, only: tuple[str, ...]) -> None:
     hub.post("automation/add", rule="pause campaign until midnight when clicks > 90 today",
              name="Enough for today", dry=True, channel="terminal")  # fmt: skip
     hub.post("campaign/edit", campaign="alpine-native", rules=RULES)
-    pages = {name: path for name, path in PAGES.items() if name not in LIKE_ANOTHER}
-    pages |= {
+    pages = PAGES | {
         "story": f"/cockpit/story/{click}",
         "rotation": "/cockpit/campaign/alpine-native/rotation",
         "automation": "/cockpit/automation/automation-1",

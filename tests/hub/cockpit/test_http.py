@@ -224,3 +224,34 @@ def test_today_names_alerts_that_fire_and_links_that_lead_nowhere(hub: Deploymen
     assert "alert: ftd < 50% of 7d avg" in page
     assert f"the link of offer {offer['name']} leads nowhere: it answers 404" in page
     hub.post("alert/remove", alert=alert)
+
+
+def test_the_calendar_marks_the_days_of_a_held_report(person: httpx.Client) -> None:
+    lines = person.get("/cockpit/revenue").text.split('href="/cockpit/account/')
+    drawn = [line for line in lines[1:] if 'class="calendar" role="img"' in line]
+    days = {line.split('"')[0]: re.findall(r'class="cell (\w+)" title', line) for line in drawn}
+    assert days["casa-verde"].count("held") > 9  # the report is about its last days, those before stay settled
+    assert "settled" in days["casa-verde"]
+    assert "held" not in days["north-play"]
+    assert days["north-play"].count("settled") > 20
+
+
+def test_an_address_that_is_no_page_leads_on(person: httpx.Client) -> None:
+    browser = {"accept": "text/html,*/*"}
+    for typed, page in (("campaigns", "campaign"), ("logs", "logs/clicks"), ("Platform-Accounts/", "account")):
+        answer = person.get(f"/cockpit/{typed}", headers=browser)
+        assert (answer.status_code, answer.headers["location"]) == (302, f"/cockpit/{page}"), typed
+    lost = person.get("/cockpit/<b>nowhere</b>", headers=browser)
+    assert (lost.status_code, lost.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "The cockpit has no page /cockpit/&lt;b&gt;nowhere&lt;/b&gt;." in lost.text
+    assert 'href="/cockpit"' in lost.text
+    assert "frame-ancestors 'none'" in lost.headers["content-security-policy"]
+    assert person.get("/cockpit/nowhere").json()["status"] == 404
+
+
+def test_a_type_names_its_character_set_once(person: httpx.Client) -> None:
+    style = re.search(r'href="(/cockpit/static/[^"]+\.css)"', person.get("/cockpit").text)
+    assert style
+    for path, kind in (("/cockpit", "html"), ("/cockpit/reports.csv", "csv"), ("/cockpit/logs/clicks.csv", "csv"),
+                       (style[1], "css")):  # fmt: skip
+        assert person.get(path).headers["content-type"] == f"text/{kind}; charset=utf-8", path
