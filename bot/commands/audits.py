@@ -243,7 +243,7 @@ _USUAL = {"delay": 0, "payout_share": "100", "only_approved": False, "only_uniqu
 _SHOWN_BY_NAME = {"client_id", "affiliate_id", "network_id"}
 #: Fields that are shown in micro-units and said in whole units.
 _AMOUNTS = frozenset({"cost", "budget_day", "budget_total"})
-_NO_CHANGES = {"undo", "confirm", "cancel", "join"}
+_NO_CHANGES = {"undo", "confirm", "cancel", "join", "sign-in"}
 #: Pictures are kept under their addresses, so the one before can be shown again.
 PICTURES = {"casino logo": _logo_before, "site image": _image_before}
 
@@ -314,11 +314,7 @@ def _refuse_superseded(change: Recorded, later: list[Recorded]) -> None:
 
 async def _last_taken_back(ctx: Context) -> Inverted:
     async with ctx.database.read() as tx:
-        recent = await audits.page(tx, ctx.team_id, limit=LOOK_BACK)
-    taken = {
-        number for entry in recent if entry.command == "undo" and entry.after for number in entry.after["audit_ids"]
-    }
-    entries = [entry for entry in recent if entry.actor == ctx.actor.name and entry.id not in taken]
+        entries = await audits.latest_of(tx, ctx.team_id, ctx.actor.name, limit=LOOK_BACK)
     lasting = [
         entry.command
         for entry in entries

@@ -79,6 +79,9 @@ class Import(Arguments, kw_only=True):
     ] = []
     csv: Annotated[str | None, Meta(description="or a table with a header line")] = None
     file: Sent = None
+    again: Annotated[
+        bool, Meta(description="import the same table again: its rows without click and txn_id count twice")
+    ] = False
 
 
 class Imported(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,23 +190,31 @@ async def edit_conversion(ctx: Context, new: ConversionEdit) -> Conversion:
 class _ReadImport(msgspec.Struct, frozen=True, kw_only=True):
     """The rows of an import that are still to be recorded.
 
-    `begun` rows were recorded when the same file was imported before and broken off; the fact `progress` says so.
+    `begun` rows were recorded when the same file was imported before and broken off; the fact `progress` says so. The
+    fact `done` is kept of one that was imported whole, if nothing tells its rows from those of a second import.
     """
 
     placing: ConversionProcessor
     placed: list[_Placed]
     progress: str
+    done: str
     begun: int
+
+    @property
+    def would_count_twice(self) -> bool:
+        """Whether a row has neither a click nor a transaction, by which it would be known already."""
+        return any(each.of_campaign is not None and not each.of_campaign.conversion.txn_id for each in self.placed)
 
 
 async def _read_import(ctx: Context, new: Import) -> _ReadImport:
     """Read, place and check all rows before any is recorded, with turns for other work."""
     rows = await asyncio.to_thread(rows_of, new, _IMPORTED, amounts=("amount",), days=("day",))
-    progress = f"import:{ctx.team_id}:{await asyncio.to_thread(_digest, new)}"
+    digest = await asyncio.to_thread(_digest, new)
+    progress, done = f"import:{ctx.team_id}:{digest}", f"imported:{ctx.team_id}:{digest}"
     placed: list[_Placed] = []
     transactions: set[Transaction] = set()
     async with ctx.reading():
-        begun = int(await teams.fact(ctx.tx, progress) or 0)
+        begun, before = int(await teams.fact(ctx.tx, progress) or 0), await teams.fact(ctx.tx, done)
         placing = await processor(ctx)
         placer = _Placer(ctx, placing)
         for start in range(begun, len(rows), _BATCH):
@@ -211,11 +222,18 @@ async def _read_import(ctx: Context, new: Import) -> _ReadImport:
             await _refuse_recorded(ctx, batch, transactions, where(new))
             placed += batch
             await asyncio.sleep(0)
-    return _ReadImport(placing=placing, placed=placed, progress=progress, begun=begun)
+    read = _ReadImport(placing=placing, placed=placed, progress=progress, done=done, begun=begun)
+    if before and not new.again and not begun and read.would_count_twice:
+        raise Refused(
+            f"{where(new)}: this table was imported on {before} already, and its rows without click_id and txn_id "
+            "would count twice: leave those out, or say again=yes",
+            field=where(new),
+        )
+    return read
 
 
 def _digest(new: Import) -> str:
-    return sha256(msgspec.json.encode(new)).hexdigest()
+    return sha256(msgspec.json.encode(msgspec.structs.replace(new, again=False))).hexdigest()
 
 
 async def _place_rows(ctx: Context, placer: "_Placer", rows: Sequence[ImportedRow], field: str) -> list[_Placed]:
@@ -248,6 +266,8 @@ async def _record_import(ctx: Context, new: Import) -> Imported:
     )
     async with ctx.database.begin() as tx:
         await teams.drop_fact(tx, read.progress)
+        if read.would_count_twice:
+            await teams.store_fact(tx, read.done, ctx.today.isoformat())
     repeated = [
         f"{conversion.place} ({outcome.value})"
         for conversion, outcome in zip(read.placed, outcomes, strict=True)

@@ -53,6 +53,20 @@ async def since(tx: AsyncConnection, change: Recorded) -> list[Recorded]:
     return [Recorded(**row._mapping) for row in await tx.execute(query)]
 
 
+async def latest_of(tx: AsyncConnection, team_id: int, actor: str, *, limit: int) -> list[Recorded]:
+    """What one actor has done, the latest first, without refusals and what was taken back."""
+    query = select(audits).where(audits.c.team_id == team_id, audits.c.actor == actor)
+    rows = await tx.execute(query.order_by(audits.c.id.desc()).limit(limit))
+    own = [Recorded(**row._mapping) for row in rows]
+    if not own:
+        return []
+    undone = select(audits.c.after).where(
+        audits.c.team_id == team_id, audits.c.command == "undo", audits.c.id > own[-1].id
+    )
+    taken = {number for after in (await tx.execute(undone)).scalars() if after for number in after["audit_ids"]}
+    return [entry for entry in own if entry.id not in taken and "refused" not in entry.arguments]
+
+
 async def page(tx: AsyncConnection, team_id: int, *, limit: int, after: int | None = None) -> list[Recorded]:
     """Latest first; `after` is the id of the last one seen."""
     query = select(audits).where(audits.c.team_id == team_id).order_by(audits.c.id.desc()).limit(limit)

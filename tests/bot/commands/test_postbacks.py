@@ -211,7 +211,9 @@ async def test_an_import_that_is_broken_off_goes_on_where_it_stopped(
         begun = 1_000 - (await say.tell("conversion import", file=file)).added
         async with say.database.read() as tx:
             assert (0 < begun < 1_000, await count_conversions(tx)) == (True, 1_000)
-        assert (await say.tell("conversion import", file=file)).added == 1_000  # the same file once more, on purpose
+        with pytest.raises(Refused, match=r"file: this table was imported on 2026-11-22 already.* say again=yes"):
+            await say.tell("conversion import", file=file)
+        assert (await say.tell("conversion import", file=file, again=True)).added == 1_000  # on purpose
 
 
 async def test_the_last_spend_of_a_day_stands(opened: Callable[[], Any]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image as Pillow
 
 from bot.core.context import Actor
-from storage.ledger.errors import Refused
+from storage.ledger.errors import Forbidden, Refused
 from storage.ledger.facts import Role
 from tests.bot.asking import Asker, asking
 
@@ -148,3 +148,18 @@ async def test_what_was_made_by_mistake_is_put_away_by_its_button(opened: Opened
             await say(f"undo {made.change.id}")
             assert [item["code"] for item in (await say(listed))["items"]] == before, line
             assert len((await say(f"{listed} status=archived"))["items"]) == 1
+
+
+async def test_what_others_do_and_what_is_refused_hides_no_change(opened: Opened) -> None:
+    async with asking(opened) as say:
+        buyer: dict[str, Any] = {"role": Role.BUYER}
+        await say("source add push", **buyer)
+        await say("group add own", **buyer)
+        for n in range(60):
+            await say(f"group add g{n}")
+        for _ in range(3):
+            with pytest.raises(Forbidden):
+                await say("member remove anna", **buyer)
+        assert (await say("undo", **buyer))["undone"] == "group add"
+        with pytest.raises(Refused, match="your last change, 'source add', cannot be taken back"):
+            await say("undo", **buyer)
