@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.ledger.tables import read_table, write_table
+from storage.ledger.tables import TableError, decode_text, read_table, write_table
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 HOSTILE = (
@@ -41,3 +41,12 @@ def test_numbers_stand_as_they_are(number: str) -> None:
 @given(st.lists(st.text(st.sampled_from("=+-@'; \t\n\",ab1＝"), max_size=8).map(str.strip), min_size=2, max_size=4))
 def test_whatever_is_written_is_read_again(cells: list[str]) -> None:
     assert read(write_table([["k", *map(str, range(len(cells)))], ["x", *cells]])) == [("x", *cells)]
+
+
+@pytest.mark.parametrize(
+    ("begins", "kind"),
+    [(b"PK\x03\x04\x14", "an Excel workbook"), (b"\xd0\xcf\x11\xe0\xa1", "an Excel workbook"), (b"%PDF-1.7", "a PDF")],
+)
+def test_a_file_that_is_no_table_is_called_by_its_kind(begins: bytes, kind: str) -> None:
+    with pytest.raises(TableError, match=rf"this is {kind}.*save the table as CSV in UTF-8, and send that"):
+        decode_text(begins + bytes(range(256)), "windows-1252")
