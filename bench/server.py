@@ -148,7 +148,7 @@ async def serve(kind: str, port: int) -> None:
         beside = asyncio.create_task(reports(app)) if kind == "reporting" else None
         gc.collect()
         gc.freeze()
-        gc.set_threshold(20_000, 50, 100)
+        gc.set_threshold(5_000, 50, 100)
         server: Any = Listener(app, host="127.0.0.1", port=port) if hasattr(app, "take") else plain(app, port)
         serving = asyncio.create_task(server.serve())
         print("ready", flush=True)

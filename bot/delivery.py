@@ -77,9 +77,8 @@ class Delivery:
         faces = sorted(self.senders())
         if not faces or limit < 1:
             return 0
-        async with self.database.read() as tx:
-            if not await messages.due(tx, now, faces):
-                return 0
+        if not await self.database.look(lambda tx: messages.due(tx, now, faces)):
+            return 0
         claimed = await self.database.run(lambda tx: self._claim(tx, now, faces, limit))
         self._allowance -= len(claimed)
         for n, item in enumerate(claimed):

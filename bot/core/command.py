@@ -468,11 +468,11 @@ _RECORDED_REFUSALS = RateLimit(30)
 async def _record_refusal(command: Command, ctx: Context, reason: str) -> None:
     if _RECORDED_REFUSALS.use(f"{ctx.team_id} {ctx.actor.name}", time.monotonic()):
         return
-    async with ctx.database.begin() as tx:
-        await audits.record(tx, ctx.now, audits.Entry(
-            team_id=ctx.team_id, actor=ctx.actor.name, face=ctx.face, room=ctx.room.room if ctx.room else "",
-            command=command.name, arguments={"refused": reason},
-        ))  # fmt: skip
+    entry = audits.Entry(
+        team_id=ctx.team_id, actor=ctx.actor.name, face=ctx.face, room=ctx.room.room if ctx.room else "",
+        command=command.name, arguments={"refused": reason},
+    )  # fmt: skip
+    await ctx.database.run(lambda tx: audits.record(tx, ctx.now, entry))
 
 
 def _transaction(command: Command, ctx: Context) -> AbstractAsyncContextManager[AsyncConnection]:

@@ -139,10 +139,11 @@ class Clicks:
 
     async def refresh(self) -> None:
         """Take the configuration in as it is now; happens by itself within a third of a second of any change."""
-        async with self._turn, self._runtime.configuration.read() as tx:
-            version = await config_version.current(tx)
-            if version != self._seen_change:
-                self.state.plans = await plans.load(tx, self._runtime.settings.public_url, self.state.plans)
+        async with self._turn:
+            if await self._runtime.configuration.look(config_version.current) != self._seen_change:
+                async with self._runtime.configuration.read() as tx:
+                    version = await config_version.current(tx)
+                    self.state.plans = await plans.load(tx, self._runtime.settings.public_url, self.state.plans)
                 self._hosts.replace(self.state.plans.hosts)
                 self._seen_change = version
         if self._runtime.snapshot is None:

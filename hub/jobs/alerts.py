@@ -47,6 +47,8 @@ async def notice(runtime: Runtime) -> int:
 
 async def _round(runtime: Runtime, *, kinds: frozenset[str] | None = None) -> int:
     now = runtime.clock()
+    if not await runtime.database.look(lambda tx: alert_states.any_armed(tx, kinds=kinds)):
+        return 0
     async with runtime.database.read() as tx:
         watches = await alert_states.armed(tx, kinds=kinds)
     together = AlertRun()

@@ -161,11 +161,11 @@ class BudgetWatch:
 
     async def run(self, runtime: Runtime) -> int:
         now = runtime.clock()
-        async with runtime.database.read() as tx:
-            version = await automations.version(tx)
-            if version != self._version or self._read_at is None or abs(now - self._read_at) > timedelta(minutes=1):
+        version = await runtime.database.look(automations.version)
+        if version != self._version or self._read_at is None or abs(now - self._read_at) > timedelta(minutes=1):
+            async with runtime.database.read() as tx:
                 self._armed = [of for of in await automations.all_active(tx) if is_budget(rule_of(of.terms.rule))]
-                self._version, self._read_at = version, now
+            self._version, self._read_at = version, now
         done = 0
         for team_id, of_team in groupby(self._armed, key=lambda automation: automation.team_id):
             done += await run_team(runtime, team_id, list(of_team))

@@ -40,10 +40,9 @@ class Built(NamedTuple):
 async def tick(runtime: Runtime) -> int:
     """Queue the digests that are due; returns how many. One missed while down comes once, late, with a note."""
     now = runtime.clock()
-    async with runtime.database.read() as tx:
-        if not await subscriptions.due(tx, now, limit=1):
-            runtime.state.pop("digests", None)
-            return 0
+    if not await runtime.database.look(lambda tx: subscriptions.due(tx, now, limit=1)):
+        runtime.state.pop("digests", None)
+        return 0
     return await _queue_all(runtime, now)
 
 

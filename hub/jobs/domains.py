@@ -37,10 +37,9 @@ class Tools(msgspec.Struct, frozen=True):
 async def tick(runtime: Runtime, tools: Tools | None = None) -> int:
     """Take every domain whose time has come one step on; returns how many moved."""
     now = runtime.clock()
-    async with runtime.database.begin() as tx:
-        claimed = await domains.due(tx, now)
-    if not claimed:
+    if not await runtime.database.look(lambda tx: domains.is_due(tx, now)):
         return 0
+    claimed = await runtime.database.run(lambda tx: domains.due(tx, now))
     async with Http(allow_private=runtime.settings.allow_private_hosts, seconds=10.0) as http:
         shared_tools = tools or Tools(http, Lookup(allow_private=runtime.settings.allow_private_hosts))
         await asyncio.gather(*(_advance(runtime, shared_tools, row) for row in claimed))

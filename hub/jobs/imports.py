@@ -28,8 +28,7 @@ _OURS = "something went wrong on our side: the log has the details"
 
 async def tick(runtime: Runtime) -> None:
     """Do the oldest import that waits."""
-    async with runtime.database.read() as tx:
-        row = await imports.next_due(tx)
+    row = await runtime.database.look(imports.next_due)
     if row is None:
         return
     login: dict[str, str] = {}

@@ -39,9 +39,7 @@ async def tick(runtime: Runtime) -> None:
     """Deliver what is due for some seconds; also place postbacks whose click has appeared."""
     await handler.retry_waiting(runtime)
     now = runtime.clock()
-    async with runtime.database.read() as tx:
-        waiting = await claims.due_hosts(tx, now)
-    if waiting:
+    if await runtime.database.look(lambda tx: claims.due_hosts(tx, now)):
         await DeliveryRun(runtime).run()
 
 

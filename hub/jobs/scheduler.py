@@ -117,8 +117,9 @@ class Jobs:
         now = self._runtime.clock()
         if LEASE / 2 < self._held.get(job.name, now) - now <= LEASE:
             return True
-        async with self._runtime.database.begin() as tx:
-            mine = await leases.acquire(tx, f"job:{job.name}", self._holder, now=now, good_for=LEASE)
+        mine = await self._runtime.database.run(
+            lambda tx: leases.acquire(tx, f"job:{job.name}", self._holder, now=now, good_for=LEASE)
+        )
         if mine:
             self._held[job.name] = now + LEASE
         else:

@@ -53,9 +53,9 @@ class Syncs:
 
     async def begin(self) -> None:
         """Queue what is due and start what this process has room for."""
-        async with self.runtime.database.read() as tx:
-            if len(self.going) >= AT_ONCE or not await syncs.is_work(tx, self.runtime.clock()):
-                return
+        now = self.runtime.clock()
+        if len(self.going) >= AT_ONCE or not await self.runtime.database.look(lambda tx: syncs.is_work(tx, now)):
+            return
         async with self.runtime.database.begin() as tx:
             # Read once the transaction has begun: an attempt is never earlier than the request that it answers.
             now = self.runtime.clock()

@@ -115,9 +115,11 @@ class Postbacks:
 
     async def refresh(self) -> None:
         """Read all accounts again if anything was configured since."""
-        async with self._turn, self._runtime.configuration.read() as tx:
-            version = await config_version.current(tx)
-            if version != self._seen:
+        async with self._turn:
+            if await self._runtime.configuration.look(config_version.current) == self._seen:
+                return
+            async with self._runtime.configuration.read() as tx:
+                version = await config_version.current(tx)
                 self._book = await load(tx, platform_words)
                 self._seen = version
 
@@ -367,8 +369,9 @@ async def retry_waiting(runtime: Runtime) -> int:
     patience = part.patience(now)
     if patience is None:
         return 0
+    since = now - patience
     async with runtime.database.read() as tx:
-        if not await replay.any_to_retry(tx, now - patience):
+        if not await replay.any_to_retry(tx, since):
             return 0
     async with runtime.database.begin() as tx:
-        return await replay.retry_waiting(tx, part.processor(), since=now - patience)
+        return await replay.retry_waiting(tx, part.processor(), since=since)

@@ -50,8 +50,8 @@ async def record_failure(runtime: Runtime, limited: Limits, request: Request[Any
         return
     clicks = runtime.state.get("clicks")
     hashed = clicks.state.keys.address(limited.address(request.scope)).hex()[:16] if clicks else ""
-    async with runtime.database.begin() as tx:
-        await audits.record(tx, runtime.clock(), audits.Entry(
-            team_id=runtime.team_id, actor="unknown", face="web", room="", command=command,
-            arguments={"refused": "no valid sign-in", "address": hashed},
-        ))  # fmt: skip
+    entry = audits.Entry(
+        team_id=runtime.team_id, actor="unknown", face="web", room="", command=command,
+        arguments={"refused": "no valid sign-in", "address": hashed},
+    )  # fmt: skip
+    await runtime.database.run(lambda tx: audits.record(tx, runtime.clock(), entry))

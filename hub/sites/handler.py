@@ -70,9 +70,11 @@ class Sites:
 
     async def refresh(self) -> None:
         """Load all sites again if anything configured has changed since."""
-        async with self._turn, self.runtime.configuration.read() as tx:
-            version = await config_version.current(tx)
-            if version != self._seen:
+        async with self._turn:
+            if await self.runtime.configuration.look(config_version.current) == self._seen:
+                return
+            async with self.runtime.configuration.read() as tx:
+                version = await config_version.current(tx)
                 self._take(await site_snapshot.load(tx))
                 self._seen = version
 

@@ -127,14 +127,21 @@ async def find(tx: AsyncConnection, team_id: int, word: str) -> tuple[Alert, Wat
 
 async def armed(tx: AsyncConnection, *, kinds: Collection[str] | None = None) -> list[Watch]:
     """Every alert there is to look at (of some kinds); a room that was lost hears nothing."""
-    query = (
+    return [await watch_of(tx, row) for row in (await tx.execute(_armed(kinds).order_by(alerts.c.id))).all()]
+
+
+async def any_armed(tx: AsyncConnection, *, kinds: Collection[str] | None = None) -> bool:
+    """Whether there is any such alert."""
+    return (await tx.execute(_armed(kinds).limit(1))).first() is not None
+
+
+def _armed(kinds: Collection[str] | None) -> Select[Any]:
+    return (
         select(alerts)
         .join(rooms, rooms.c.id == alerts.c.room_id)
         .where(alerts.c.removed_at.is_(None), rooms.c.lost_at.is_(None))
         .where(true() if kinds is None else alerts.c.kind.in_(sorted(kinds)))
-        .order_by(alerts.c.id)
     )
-    return [await watch_of(tx, row) for row in (await tx.execute(query)).all()]
 
 
 async def again(tx: AsyncConnection, alert_id: int) -> Watch | None:

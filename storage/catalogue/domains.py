@@ -92,6 +92,11 @@ async def refuse_taken(tx: AsyncConnection, name: str, *, field: str = "name") -
         raise Refused(f"{field}: {name} is here already: domain list, or domain attach {name} site=…", field=field)
 
 
+async def is_due(tx: AsyncConnection, now: datetime) -> bool:
+    """Whether the next step of any domain is due: a look that locks nothing."""
+    return (await tx.execute(select(domains.c.id).where(domains.c.next_step_at <= now).limit(1))).first() is not None
+
+
 async def due(tx: AsyncConnection, now: datetime, *, limit: int = 20) -> list[Row[Any]]:
     """Domains whose next step is due, claimed for two minutes so that no other process takes them too."""
     query = select(domains).where(domains.c.next_step_at <= now).order_by(domains.c.next_step_at).limit(limit)

@@ -210,8 +210,8 @@ class Database:
 
         On PostgreSQL a read then costs one round trip: BEGIN and ROLLBACK would be two more.
         """
+        self.check()
         if self.direct is None:
-            self.check()
             return await self._look_at_postgres(work)
         try:
             return cast(T, self.direct.read(cast(Any, work)))

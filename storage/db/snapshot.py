@@ -23,7 +23,7 @@ from sqlalchemy.schema import CreateTable
 
 from storage import tables
 from storage.db import config_version
-from storage.db.engine import Database, hosts_of, read_url
+from storage.db.engine import Database, T, Work, hosts_of, read_url
 from storage.db.schema import HEAD
 from storage.db.spool_file import sync_folder
 
@@ -65,6 +65,11 @@ class Snapshot:
     async def read(self) -> AsyncIterator[AsyncConnection]:
         async with self._engine.connect() as connection:
             yield connection
+
+    async def look(self, work: Work[T]) -> T:
+        """Run `work(tx)`, a few short reads, as `Database.look` does."""
+        async with self.read() as connection:
+            return await work(connection)
 
     async def close(self) -> None:
         await self._engine.dispose()

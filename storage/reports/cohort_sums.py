@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 from sqlalchemy import Integer, Select, and_, case, cast, delete, func, insert, literal, or_, select, union_all
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.engine import Database
 from storage.ledger.reports.cohorts import BANDS, LAST_BAND, PLACES, Ages, add_up
@@ -35,6 +36,8 @@ _encode = msgspec.msgpack.Encoder().encode
 
 async def rebuild(database: Database) -> int:
     """Sum up the weeks that moved; returns how many. Marks set meanwhile stay for the next time."""
+    if not await database.look(_any_touched):
+        return 0
     async with database.read() as tx:
         marks = list(await tx.execute(select(touched_cohorts)))
     weeks: dict[tuple[int, date], list[int]] = {}
@@ -43,6 +46,10 @@ async def rebuild(database: Database) -> int:
     for (team_id, week), ids in weeks.items():
         await _rebuild_week(database, team_id, week, ids)
     return len(weeks)
+
+
+async def _any_touched(tx: AsyncConnection) -> bool:
+    return (await tx.execute(select(touched_cohorts.c.id).limit(1))).first() is not None
 
 
 async def _rebuild_week(database: Database, team_id: int, week: date, marks: Collection[int]) -> None:

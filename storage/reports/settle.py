@@ -83,6 +83,8 @@ async def settle_all(
 
 
 async def _merged_now(database: Database, request: MergeRequest, apart: MergeApart | None) -> list[Merged]:
+    if not await database.look(_any_touched):
+        return []
     if apart is not None:
         async with database.read() as tx:
             is_light = await _is_light(tx, request)
@@ -106,6 +108,10 @@ async def merge_touched(tx: AsyncConnection, request: MergeRequest) -> list[Merg
         return [day for day, _ in merged_days]
     pages = await _pages(tx, merged_days, zone, request.currency, until=request.pages_until)
     return [msgspec.structs.replace(day, pages=pages.get((day.team_id, day.day), [])) for day, _ in merged_days]
+
+
+async def _any_touched(tx: AsyncConnection) -> bool:
+    return (await tx.execute(select(touched.c.id).limit(1))).first() is not None
 
 
 async def _is_light(tx: AsyncConnection, request: MergeRequest) -> bool:

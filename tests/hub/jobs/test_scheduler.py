@@ -11,7 +11,6 @@ import pytest
 import structlog
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.jobs import scheduler
 from hub.jobs.scheduler import Job, Jobs
@@ -21,7 +20,7 @@ from hub.runtime.runtime import Runtime
 from hub.runtime.settings import Settings
 from hub.web.health import health_routes
 from storage.db import leases, tasks
-from storage.db.engine import LOCKED_WAIT, Database
+from storage.db.engine import LOCKED_WAIT, Database, T, Work
 from storage.db.secrets import Box
 from storage.db.tasks import TaskMonitor
 from storage.tables import leases as table
@@ -110,16 +109,15 @@ class FailsOnce(Database):
     failures = 0
     renewed = asyncio.Event()
 
-    @asynccontextmanager
-    async def begin(self, *, patience: float = LOCKED_WAIT) -> AsyncIterator[AsyncConnection]:
+    async def run(self, work: Work[T], *, patience: float = LOCKED_WAIT) -> T:
         self.begun = getattr(self, "begun", 0) + 1
         if self.begun == 2:
             self.failures += 1
             raise AWAY
-        async with super().begin(patience=patience) as tx:
-            yield tx
+        result = await super().run(work, patience=patience)
         if self.begun > 2:
             self.renewed.set()
+        return result
 
 
 async def test_a_lease_is_renewed_after_an_error_of_the_database(
