@@ -1,17 +1,23 @@
 """Every command as a form: fields, choices, help and defaults come from its struct, errors stand at their field."""
 
+import asyncio
 import inspect
+import secrets
+from datetime import timedelta
+from hashlib import sha256
 from typing import Any
 
 import msgspec
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
+from litestar.status_codes import HTTP_303_SEE_OTHER
 from sqlalchemy import literal, select
 
 from bot.chat.questions import Question, open_questions, questions
 from bot.core.arguments import MissingArgument, MissingFields, file_fields, meta
 from bot.core.command import COMMANDS, Command
 from hub.cockpit.page import Cockpit, Visit
+from storage.chat import presses, processed_events
 from storage.chat.subscriptions import channel as channel_address
 from storage.chat.subscriptions import room_name
 from storage.ledger.clicks.rules_in_words import in_words
@@ -22,6 +28,8 @@ NOUNS = ("account", "campaign", "casino", "domain", "member", "offer", "site", "
 #: Commands of a chat alone; a page has no room to bind or to be linked to.
 NOT_HERE = {"join", "confirm", "cancel", "member link", "cockpit"}
 TICKED, TICKED_WORDS = 8, 12  # entities, or words of a command; of more, names are written
+_SENT_WAIT = 30  # seconds that a form is waited for which is being carried out
+_SENT_KEPT = timedelta(days=1)
 FIRST = 6  # fields that a form begins with where none is required
 #: What a form shows beside the required fields; the others are unfolded.
 FIRST_OF = {"campaign create": ("offers", "site", "source")}
@@ -276,6 +284,7 @@ async def _show(
         "form.html", section=command.noun, title=_title(command), status=status, command=command,
         summary=command.summary, fields=await fields(visit, command, shown, fault=fault, fixed=fixed), before=before,
         fault=str(fault) if at_no_field else "", back=values.get("back", ""), place=place_of(command),
+        once=secrets.token_hex(8),
     )  # fmt: skip
 
 
@@ -305,6 +314,51 @@ async def stored_values(visit: Visit, command: Command, values: dict[str, str]) 
 
 
 async def _send(visit: Visit, command: Command) -> Response[Any]:
+    """Carry the form out, once: sent again as it was (a second press, or the browser's way back), it does nothing."""
+    form = _sent_form(visit, command)
+    if not form:
+        return await _carry_out(visit, command)
+    database, clock, user = visit.cockpit.runtime.database, visit.cockpit.runtime.clock, visit.actor.name
+    if not await _claim(visit, form):
+        return visit.leave_for(visit.form.get("back", "") or place_of(command), toast="Sent twice, done once")
+    done = False
+    try:
+        answer = await _carry_out(visit, command)
+        done = answer.status_code == HTTP_303_SEE_OTHER
+    finally:
+        async with database.begin() as tx:
+            if done:
+                await presses.complete(tx, clock(), form, button=form, user=user)
+                await processed_events.forget(tx, clock())
+            else:
+                await presses.release(tx, form)
+    return answer
+
+
+def _sent_form(visit: Visit, command: Command) -> str:
+    """The key of a form with what it holds; empty where it may be sent again: a search, or one that shows a secret."""
+    once = visit.form.get("form.once", "")
+    if not once or not command.changes or command.name in _SHOWN_ONCE:
+        return ""
+    held = sha256(msgspec.json.encode([command.name, sorted(visit.form_lists.items())])).hexdigest()
+    return f"form:{visit.actor.team_id}:{held}"
+
+
+async def _claim(visit: Visit, form: str) -> bool:
+    """Wait while the same form is being carried out; whether it is still to be."""
+    runtime = visit.cockpit.runtime
+    for _ in range(_SENT_WAIT * 10):
+        async with runtime.database.begin() as tx:
+            now = runtime.clock()
+            if await presses.pressed_before(tx, now, form, user=visit.actor.name, within=_SENT_KEPT):
+                return False
+            if await presses.claim(tx, now, form):
+                return True
+        await asyncio.sleep(0.1)
+    return False
+
+
+async def _carry_out(visit: Visit, command: Command) -> Response[Any]:
     arguments = form_arguments(visit, command)
     shown = {name[7:]: value for name, value in visit.form.items() if name.startswith("before.")}
     if shown and (clash := await clash_of(visit, command, arguments, shown)):

@@ -1,4 +1,4 @@
-"""Presses of buttons: one at a time does what a button says, and what was done a moment ago is not done again."""
+"""Presses of buttons, and forms that are sent: one at a time does what it says, and what was done is not done again."""
 
 from datetime import datetime, timedelta
 
@@ -33,9 +33,11 @@ async def complete(tx: AsyncConnection, now: datetime, origin: str, *, button: s
         await tx.execute(upsert(handled).values(key=key, at=now).on_conflict_do_nothing(index_elements=["key"]))
 
 
-async def pressed_before(tx: AsyncConnection, now: datetime, button: str, *, user: str) -> str:
+async def pressed_before(
+    tx: AsyncConnection, now: datetime, button: str, *, user: str, within: timedelta = DOUBLE
+) -> str:  # fmt: skip
     """`same` or `other` if that person, or another, has pressed the button a moment ago; empty without such a press."""
     anybody, own = f"{button}:done", f"{button}:done:{user}"
-    query = select(handled.c.key).where(handled.c.key.in_([anybody, own]), handled.c.at > now - DOUBLE)
+    query = select(handled.c.key).where(handled.c.key.in_([anybody, own]), handled.c.at > now - within)
     keys = set((await tx.execute(query)).scalars())
     return "" if not keys else "same" if own in keys else "other"

@@ -4,6 +4,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from urllib.parse import parse_qs, urlsplit
@@ -174,6 +175,27 @@ def test_a_day_with_nothing_says_so(person: httpx.Client) -> None:
     story = text_of(person.get("/cockpit/reports?range=2021-03-04&by=day&vs=previous"))
     assert "Nothing happened in this range" in story
     assert person.get("/cockpit/reports.csv?range=2021-03-04&by=campaign").status_code == 200
+
+
+def test_a_form_sent_twice_is_done_once(hub: Deployment, person: httpx.Client) -> None:
+    def amounts() -> list[int]:
+        return sorted(item["amount"] // 1_000_000 for item in hub.get("payment/list", account="north-play")["items"])
+
+    def form() -> dict[str, str]:
+        once = re.search(r'name="form.once" value="([^"]+)"', person.get("/cockpit/do/payment/add").text)
+        assert once is not None
+        return {"csrf": csrf_of(person), "form.once": once[1], "account": "north-play", "amount": "771"}
+
+    sent, before = form(), amounts()
+    with ThreadPoolExecutor(3) as threads:
+        answers = list(threads.map(lambda _: person.post("/cockpit/do/payment/add", data=sent), range(3)))
+    assert [answer.status_code for answer in answers] == [303] * 3
+    assert amounts() == sorted([*before, 771])
+    wrong = [person.post("/cockpit/do/payment/add", data=sent | {"amount": "many"}) for _ in range(2)]
+    assert [answer.status_code for answer in wrong] == [400, 400], "what was not done may be sent again"
+    assert person.post("/cockpit/do/payment/add", data=sent | {"amount": "772"}).status_code == 303  # the same, changed
+    assert person.post("/cockpit/do/payment/add", data=form()).status_code == 303  # a new one, as it was
+    assert amounts() == sorted([*before, 771, 771, 772])
 
 
 def test_a_form_sent_after_the_session_has_ended_changes_nothing(hub: Deployment, person: httpx.Client) -> None:
