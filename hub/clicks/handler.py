@@ -179,13 +179,19 @@ class Clicks:
             **{f"writer_{name}": n for name, n in self.writer.tally.items()},
         }
 
-    def take(self, scope: Any, send: Any) -> bool:
-        """A click on a campaign's link, answered with `send`, which is not awaited; False if it is anything else."""
+    def take(self, scope: Any, send: Any, added: answers.Headers = ()) -> bool:
+        """A click on a campaign's link, answered with `send`, which is not awaited; False if it is anything else.
+
+        `added` are headers that every answer is to carry.
+        """
         path = scope["path"]
         plan = self.state.plans.campaigns.get(path[3:]) if path.startswith("/c/") else None
-        if plan is None or scope["method"] not in _METHODS or not self._hosts.admits(scope, plan.team_id):
+        if plan is None or scope["method"] not in _METHODS:
             return False
-        self._click(scope, plan, send)
+        headers = dict(scope["headers"])
+        if not self._hosts.admits(scope, plan.team_id, headers):
+            return False
+        self._click(scope, plan, send, headers, added)
         return True
 
     def old_link(self, scope: Any) -> str:
@@ -231,24 +237,26 @@ class Clicks:
             if len(messages) == 2:
                 answered.set()
 
-        self._click(scope, plan, send_message)
+        self._click(scope, plan, send_message, dict(scope["headers"]))
         await answered.wait()
         await answers.give(send, (messages[0], messages[1]))
 
-    def _click(self, scope: Any, plan: CampaignPlan, send: Any) -> None:
+    def _click(
+        self, scope: Any, plan: CampaignPlan, send: Any, headers: dict[bytes, bytes], added: answers.Headers = ()
+    ) -> None:
         """Never raises: whatever happens, the visitor is sent somewhere."""
         began = tracer.began()
         try:
-            job, remembered = self._factory.click(scope, dict(scope["headers"]), plan)
+            job, remembered = self._factory.click(scope, headers, plan)
         except Exception as error:
-            self._send_on(plan, send, error)
+            self._send_on(plan, send, error, added)
             return
 
         def answer() -> None:
             try:
-                start, body = self._answer(scope, job, remembered)
+                start, body = self._answer(scope, job, remembered, added)
             except Exception as error:
-                start, body = self._failed_answer(plan, error)
+                start, body = answers.with_headers(self._failed_answer(plan, error), added)
             send(start)
             send(body)
             if began:
@@ -256,19 +264,21 @@ class Clicks:
 
         self.writer.enqueue(job, answer)
 
-    def _answer(self, scope: Any, job: CampaignJob, remembered: Remembered | None) -> answers.Answer:
+    def _answer(
+        self, scope: Any, job: CampaignJob, remembered: Remembered | None, added: answers.Headers
+    ) -> answers.Answer:
         url = job.url()
         if job.click.reason == Reason.BUDGET:
             self._closed.add_budget(job.campaign)
         site = job.campaign.site
         if site is not None and site.origin and answers.asks_for_id(scope, site.origin):
-            return answers.without_redirect(job.word, site.origin)
+            return answers.with_headers(answers.without_redirect(job.word, site.origin), added)
         if url:
-            return answers.redirection(url, self._cookies(job, remembered))
+            return answers.redirection(url, self._cookies(job, remembered), added)
         if job.click.reason not in TURNED_AWAY:
             self._closed.add(job.campaign, job.click.reason)
-        return answers.without_body(answers.NOTHING_OPEN if leads_anywhere(job.campaign) else answers.NOWHERE,
-                                    scope["method"])  # fmt: skip
+        page = answers.NOTHING_OPEN if leads_anywhere(job.campaign) else answers.NOWHERE
+        return answers.with_headers(answers.without_body(page, scope["method"]), added)
 
     def _cookies(self, job: CampaignJob, remembered: Remembered | None) -> Sequence[tuple[bytes, bytes]]:
         """Nothing for machines, and nothing that the visitor has already."""
@@ -276,9 +286,12 @@ class Clicks:
         if click.bot:
             return ()
         path = "/c/" if click.campaign_id else "/go/"
-        seconds = job.campaign.recognition.seconds if job.campaign.recognition else DAY_SECONDS
+        recognition = job.campaign.recognition
+        seconds = recognition.seconds if recognition is not None else DAY_SECONDS
         cookies = []
-        if remembered is None or remembered.offer_id != click.offer_id:
+        if remembered is None and recognition is None:
+            cookies.append(self._cookie_factory.first(job.place, job.word, click.offer_id, path=path))
+        elif remembered is None or remembered.offer_id != click.offer_id:
             first = remembered.click if remembered else job.word
             cookies.append(make(job.place, first, job.offers_seen(), path=path, seconds=seconds))
         if job.further is not None and job.further.scope and not job.further.known:
@@ -287,7 +300,7 @@ class Clicks:
             cookies.append(self._cookie_factory.carried(job.word))
         return cookies
 
-    def _send_on(self, plan: CampaignPlan, send: Any, error: Exception) -> None:
+    def _send_on(self, plan: CampaignPlan, send: Any, error: Exception, added: answers.Headers) -> None:
         """Something of ours broke: the click is kept as far as known, and the visitor redirected all the same."""
         job = self._failed_job(plan, error)
 
@@ -295,7 +308,7 @@ class Clicks:
             url = job.url()
             if not url:
                 self._closed.add(plan, job.click.reason)
-            start, body = answers.redirection(url) if url else answers.NOTHING_OPEN
+            start, body = answers.with_headers(answers.redirection(url) if url else answers.NOTHING_OPEN, added)
             send(start)
             send(body)
 

@@ -14,6 +14,7 @@ _HTML = (b"content-type", b"text/html; charset=utf-8")
 _NO_BODY: dict[str, Any] = {"type": "http.response.body", "body": b""}
 _CARRIED = "cf_click"
 
+Headers = Sequence[tuple[bytes, bytes]]
 Answer = tuple[dict[str, Any], dict[str, Any]]
 """The two messages ASGI wants: start with headers, body."""
 
@@ -31,11 +32,17 @@ def as_json(extra: Any) -> str:
     return msgspec.json.encode(extra).decode()
 
 
-def redirection(url: str, cookies: Sequence[tuple[bytes, bytes]] = ()) -> Answer:
-    """302 to a configured URL; the only places a visitor is ever sent to."""
+def redirection(url: str, cookies: Headers = (), added: Headers = ()) -> Answer:
+    """302 to a configured URL; the only places a visitor is ever sent to. `added` are further headers."""
     location = (b"location", url.encode("ascii", "ignore"))
-    headers = [location, _NO_STORE, _EMPTY, *cookies]
+    headers = [location, _NO_STORE, _EMPTY, *added, *cookies]
     return {"type": "http.response.start", "status": 302, "headers": headers}, _NO_BODY
+
+
+def with_headers(answer: Answer, added: Headers) -> Answer:
+    """An answer with further headers."""
+    start, body = answer
+    return {**start, "headers": [*start["headers"], *added]}, body
 
 
 def without_redirect(word: str, origin: str) -> Answer:
@@ -89,6 +96,7 @@ class CookieFactory:
 
     def __init__(self, *, secure: bool) -> None:
         self._rest = f"; HttpOnly; SameSite=Lax{'; Secure' if secure else ''}"
+        self._day = {path: f"; Max-Age={DAY_SECONDS}; Path={path}{self._rest}" for path in ("/c/", "/go/")}
 
     def remembered(
         self, place: int, word: str, offers: Iterable[int], *, path: str, seconds: int = DAY_SECONDS
@@ -96,6 +104,10 @@ class CookieFactory:
         """First click and offers seen at a place (storage.ledger.clicks.visitor)."""
         text = f"cf{place}={cookie_text(word, offers)}; Max-Age={seconds}; Path={path}{self._rest}"
         return b"set-cookie", text.encode()
+
+    def first(self, place: int, word: str, offer_id: int, *, path: str) -> tuple[bytes, bytes]:
+        """The same of a visitor's first click, for a day: what most clicks set."""
+        return b"set-cookie", f"cf{place}={word}-{offer_id}{self._day[path]}".encode()
 
     def carried(self, word: str) -> tuple[bytes, bytes]:
         """The click a visitor takes along from a campaign to its site, should the site's link lose it."""

@@ -19,6 +19,7 @@ _KEPT = 5_000
 _LONGEST_REFERRER = 500  # characters
 _LONGEST_LANGUAGE = 40  # bytes; the first language stands at the start
 _LONGEST_FORWARDED = 2_000  # bytes, from the right: proxies append
+_PURPOSES = (b"sec-purpose", b"purpose", b"x-moz", b"x-purpose")
 Headers = dict[bytes, bytes]
 Network = IPv4Network | IPv6Network
 
@@ -80,7 +81,9 @@ class Clients:
         forwarded = headers.get(b"x-forwarded-for") if self._trusted else None
         if not forwarded or not self._is_trusted(address):
             return address
-        for part in reversed(forwarded[-_LONGEST_FORWARDED:].decode("latin-1").split(",")):
+        rest, more = forwarded[-_LONGEST_FORWARDED:].decode("latin-1"), ","
+        while more:
+            rest, more, part = rest.rpartition(",")
             part = part.strip()
             try:
                 number = int.from_bytes(inet_pton(AF_INET, part), "big")
@@ -155,7 +158,9 @@ def machine(method: str, headers: Headers) -> int:
     """Bot.HEAD or Bot.PREFETCH, if the request says so itself."""
     if method == "HEAD":
         return Bot.HEAD
-    for name in (b"sec-purpose", b"purpose", b"x-moz", b"x-purpose"):
+    if headers.keys().isdisjoint(_PURPOSES):
+        return Bot.NO
+    for name in _PURPOSES:
         value = headers.get(name)
         if value is None:
             continue

@@ -60,8 +60,9 @@ class Hub(Litestar):
 
     def take(self, scope: Any, send: Any) -> bool:
         """Clicks and bodiless postbacks, answered without a task (hub.web.listener); False for anything else."""
-        send = self.headers.for_visitors(send)
-        return self.clicks.take(scope, send) or self.postbacks.take(scope, send)
+        if self.clicks.take(scope, send, self.headers.visitors):
+            return True
+        return self.postbacks.take(scope, self.headers.for_visitors(send))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":

@@ -22,12 +22,13 @@ class SecurityHeaders:
     """Wraps a `send` so that a response begins with the headers of its kind."""
 
     def __init__(self, *, https: bool) -> None:
-        self._visitors: Headers = (_HSTS, _NO_SNIFFING) if https else (_NO_SNIFFING,)
-        self._team: Headers = self._visitors + _PAGES
+        #: Those of `for_visitors`, for who puts them in himself.
+        self.visitors: Headers = (_HSTS, _NO_SNIFFING) if https else (_NO_SNIFFING,)
+        self._team: Headers = self.visitors + _PAGES
 
     def for_visitors(self, send: Any) -> Callable[[Any], Any]:
         """Clicks, postbacks and sites: nothing that changes what a browser tells the next page."""
-        return _with(send, self._visitors)
+        return _with(send, self.visitors)
 
     def for_team(self, send: Any) -> Callable[[Any], Any]:
         """The API, the cockpit and the chats' endpoints: nothing of them is kept, framed or referred to."""

@@ -1,5 +1,9 @@
 """A click on a tracking link: redirected to a configured place, on disk before the answer, counted honestly."""
 
+import asyncio
+from typing import Any
+
+import pytest
 from sqlalchemy import update
 
 from storage.catalogue import teams
@@ -7,7 +11,7 @@ from storage.clicks import queries as stored_clicks
 from storage.clicks.bursts import BurstCounter
 from storage.ledger.facts import Bot, Reason
 from storage.tables import click_rollup, clicks, faults, outgoing, touched, user_agents
-from tests.hub.clicks.click_deployment import IPHONE, WINDOWS, click_deployment
+from tests.hub.clicks.click_deployment import IPHONE, WINDOWS, ClickDeployment, click_deployment
 
 
 async def test_a_click_is_stored_and_sent_on_with_its_id(upgraded_url: str) -> None:
@@ -33,6 +37,62 @@ async def test_a_click_is_stored_and_sent_on_with_its_id(upgraded_url: str) -> N
             link = await stored_clicks.link(tx, click.id)
         assert link is not None
         assert (link.offer_id, link.device, link.subs[0]) == (d.made["lucky"], "mobile", "red one")
+
+
+async def test_whatever_is_answered_without_a_task_has_the_headers_of_every_answer(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with click_deployment(sqlite_url) as d:
+        await d.offer("lucky")
+        await d.offer("rest", status="paused")
+        await d.campaign("open", {"lucky": 1})
+        await d.campaign("closed", {"rest": 1})
+        opened = await taken(d, "open")
+        assert (opened["status"], header(opened, b"location")[:26]) == (302, b"https://lucky.example.test")
+        assert header(opened, b"set-cookie").startswith(b"cf%d=" % d.made["campaign open"])
+        closed = await taken(d, "closed")
+        assert (closed["status"], header(closed, b"content-type")[:9]) == (200, b"text/html")
+        assert (await taken(d, "closed", method="HEAD"))["status"] == 200
+        monkeypatch.setattr(d.clicks._factory, "click", lambda *_: 1 / 0)
+        assert (await taken(d, "open"))["status"] == 302
+
+
+async def test_a_click_under_two_host_names_is_taken_under_none(sqlite_url: str) -> None:
+    async with click_deployment(sqlite_url) as d:
+        await d.offer("lucky")
+        await d.campaign("open", {"lucky": 1})
+        assert await taken(d, "open", (b"host", HOST), (b"host", HOST))
+        assert not await taken(d, "open", (b"host", HOST), (b"host", b"stranger.example.test"))
+        assert not await taken(d, "open", (b"host", b"stranger.example.test"))
+        assert len(await d.stored()) == 1
+
+
+HOST = b"track.example.test"
+
+
+async def taken(d: ClickDeployment, code: str, *hosts: tuple[bytes, bytes], method: str = "GET") -> dict[str, Any]:
+    """How the answer to a click begins that is taken without a task; empty if it is not."""
+    headers = [(b"user-agent", IPHONE.encode()), *(hosts or [(b"host", HOST)])]
+    scope = {"method": method, "path": f"/c/{code}", "query_string": b"", "headers": headers, "client": ("::1", 50000)}
+    sent: list[dict[str, Any]] = []
+    complete = asyncio.Event()
+
+    def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+        if len(sent) == 2:
+            complete.set()
+
+    if not d.clicks.take(scope, send, ((b"x-always", b"yes"),)):
+        return {}
+    await complete.wait()
+    assert header(sent[0], b"x-always") == b"yes"
+    return sent[0]
+
+
+def header(start: dict[str, Any], wanted: bytes) -> bytes:
+    """The only value of a header."""
+    [value] = [value for name, value in start["headers"] if name == wanted]
+    return bytes(value)
 
 
 async def test_an_unknown_code_is_a_404_page_and_counted(upgraded_url: str) -> None:

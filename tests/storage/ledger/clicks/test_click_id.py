@@ -21,6 +21,13 @@ def test_every_id_comes_back_in_any_case(click_id: int, key: bytes) -> None:
     assert codec.decode(word) == codec.decode(word.upper()) == codec.decode(word.title()) == click_id
 
 
+def test_ids_have_the_same_words_in_whatever_order_they_are_encoded() -> None:
+    edges = [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, (1 << 22) - 1, 1 << 22, 1 << 62, (1 << 63) - 1]
+    codec = Codec(b"key")
+    for order in (edges, edges[::-1], [*edges[::2], *edges[1::2]]):
+        assert [codec.encode(click_id) for click_id in order] == [Codec(b"key").encode(click_id) for click_id in order]
+
+
 @given(st.text(max_size=20))
 def test_any_text_is_an_id_or_none(text: str) -> None:
     result = Codec(b"key").decode(text)
