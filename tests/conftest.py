@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import psutil
 import pytest
 from hypothesis import HealthCheck, settings
@@ -128,13 +129,21 @@ def postgres() -> Iterator[str]:
 
     with tempfile.TemporaryDirectory(prefix="cf-pg-", dir=_memory()) as folder:
         server = get_server(Path(folder) / "data")
-        # Data need not survive a power cut during a test.
-        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
-            server.psql(f"ALTER SYSTEM SET {setting} = off")
-        server.psql("SELECT pg_reload_conf()")
+        asyncio.run(_hurry(server.get_uri()))
         yield server.get_uri()
         _kill(psutil.Process(server.get_pid()))
         server.cleanup()
+
+
+async def _hurry(address: str) -> None:
+    """Data need not survive a power cut during a test. (The server's own `psql` fails in a folder with a space.)"""
+    connection = await asyncpg.connect(address)
+    try:
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            await connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        await connection.execute("SELECT pg_reload_conf()")
+    finally:
+        await connection.close()
 
 
 def _memory() -> str | None:
