@@ -22,6 +22,7 @@ from storage.catalogue import teams
 from storage.clicks.queries import ensure_codec
 from storage.db import backup, touch_marks, transfer
 from storage.db.engine import Database, behind_pooler, shown_url
+from storage.db.handover import wait_while_held
 from storage.db.report_database import ReportDatabase
 from storage.db.schema import HEAD, current, lock_start, upgrade
 from storage.db.secrets import Box
@@ -54,7 +55,8 @@ class DatabaseAway(SettingError):
 
 
 async def reach(url: str, name: str = "CASINOFLUX_DATABASE_URL") -> None:
-    """Open the database once. Raises SettingError (of the setting `name`) if that cannot be done."""
+    """Open the database once, after what another process holds it for a minute. Raises SettingError (of the setting
+    `name`) if it cannot be opened."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         await _open_postgresql(url, name)
@@ -63,6 +65,8 @@ async def reach(url: str, name: str = "CASINOFLUX_DATABASE_URL") -> None:
             f"{name}: {parsed} cannot be opened ({fault}): is it there, may we write to it, and is there room on the "
             "disk?"
         )
+    else:
+        await wait_while_held(parsed.database or "")
 
 
 def _open_sqlite(path: str | None) -> str | None:

@@ -5,6 +5,7 @@ process of ours reads and writes nothing: a hub's clicks and postbacks go to the
 process died before it was done, they go on; once it is final, they never do.
 """
 
+import asyncio
 import fcntl
 import os
 import time
@@ -17,6 +18,7 @@ import msgspec
 
 from storage.ledger.errors import CasinoFluxError
 
+_LONGEST = 90.0  # seconds
 _TRIES, _PAUSE = 20, 0.05  # a process that looks whether the file is locked has it locked for a moment
 
 
@@ -95,6 +97,14 @@ def reason_to_wait(path: str) -> str:
         return "the database is just being handed over" if _is_locked(file) else ""
     finally:
         os.close(file)
+
+
+async def wait_while_held(database: str) -> None:
+    """Let a minute's hold pass, at the start of a process; one that lasts longer, or is final, is told by `check`."""
+    for _ in range(int(_LONGEST / _PAUSE)):
+        if not (reason_to_wait(note_path(database)) and is_under_way(database)):
+            return
+        await asyncio.sleep(_PAUSE)
 
 
 def is_under_way(database: str) -> bool:

@@ -211,6 +211,21 @@ async def test_what_is_cleared_away_is_never_of_a_transfer_at_work(sqlite_url: s
     await target.close()
 
 
+async def test_a_process_that_starts_meanwhile_waits_for_the_minute(sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    await upgrade(database)
+    with Handover(Path(database.file.path)) as handover:
+        handover.hold("it is being restored")
+        starting = asyncio.create_task(boot.reach(sqlite_url))
+        await asyncio.sleep(0.3)
+        assert not starting.done()
+    await asyncio.wait_for(starting, 60)
+    with Handover(Path(database.file.path)) as handover:
+        handover.finish("it was moved")
+    await asyncio.wait_for(boot.reach(sqlite_url), 60)  # nothing to wait for: what is read first says so
+    await database.close()
+
+
 async def test_a_hub_leaves_its_database_alone_while_another_process_has_it(sqlite_url: str) -> None:
     database = Database(sqlite_url)
     await upgrade(database)
