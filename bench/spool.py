@@ -1,8 +1,8 @@
-"""A spool of 100,000 clicks drained into PostgreSQL beside new clicks, whose p99 is compared with that before it.
+"""A spool of 100,000 clicks drained beside new clicks, whose p99 is compared with that before it.
 
 Another process's spool is left where the hub looks for such every ten seconds; the time is from the first of its clicks
 that is stored to the last, and of the new clicks those answered in that time count. `python -m bench.spool load PORT
-SEED` is their load. PostgreSQL, hub and load share all cores.
+SEED` is their load. Database, hub and load share all cores.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from sqlalchemy import func, select, text
 from bench.load import clicks as made_clicks
 from bench.load import hammer
 from bench.scale import postgresql
-from bench.stage import Line, Server, load, set_up, table
+from bench.stage import Line, Server, folder, load, set_up, table
 from storage.clicks.queries import codec
 from storage.clicks.spool import Spool, SpooledClick
 from storage.clicks.write_jobs import Agent, Click
@@ -38,6 +38,7 @@ CLICKS = 100_000
 MOST_SECONDS, MOST_TIMES = 20.0, 2.0
 _CONNECTIONS = 4  # a busy hub, not one at its limit
 _MOST_WAIT = 300.0  # seconds
+_LOOK_EVERY = 0.1  # seconds between looks at what is stored, without a drain too: they take a processor's time
 
 
 async def leave_spool(url: str, number: int, count: int) -> tuple[int, int]:
@@ -69,10 +70,11 @@ async def leave_spool(url: str, number: int, count: int) -> tuple[int, int]:
     return first, records[-1].click.id
 
 
-async def drained_between(url: str, first: int, last: int) -> tuple[float, float]:
-    """Wait until the last click of a spool is stored; when, by the time of day, the first and the last were seen."""
+async def watch(url: str, first: int, last: int, *, most: float = _MOST_WAIT) -> tuple[float, float]:
+    """Wait until the last click of a spool is stored, `most` seconds; when, by the time of day, the first and the last
+    were seen, 0.0 for one that was not."""
     database = Database(url)
-    began, deadline = 0.0, time.time() + _MOST_WAIT
+    began, deadline = 0.0, time.time() + most
     try:
         while time.time() < deadline:
             async with database.read() as tx:
@@ -80,10 +82,10 @@ async def drained_between(url: str, first: int, last: int) -> tuple[float, float
             began = began or (time.time() if first in stored else 0.0)
             if last in stored:
                 return began, time.time()
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(_LOOK_EVERY)
     finally:
         await database.close()
-    raise RuntimeError("the spool was not drained")
+    return began, 0.0
 
 
 async def count_of(url: str, worker: int) -> int:
@@ -124,35 +126,48 @@ def keep_clicking(port: str, seed: str) -> None:
         print(json.dumps(answers))
 
 
+def p99(answers: list[tuple[float, float]], began: float, ended: float) -> float:
+    """Of the answers of that time, in milliseconds."""
+    meanwhile = sorted(seconds for moment, seconds in answers if began <= moment <= ended)
+    return meanwhile[len(meanwhile) * 99 // 100] * 1000
+
+
 def lines(*, n: int = 3, count: int = CLICKS) -> list[Line]:
-    """Rounds of clicks alone and of clicks beside a drain."""
+    """Rounds of clicks alone and of clicks beside a drain, on both databases."""
+    with folder() as place:
+        sqlite = measured("SQLite", f"sqlite+aiosqlite:///{place / 'bench.db'}", n, count)
+    with postgresql() as url:
+        os.chdir(Path(url.rpartition("host=")[2] or ".").parent)  # spools lie in the working folder
+        return [*measured("PostgreSQL", url, n, count), *sqlite]
+
+
+def measured(name: str, url: str, n: int, count: int) -> list[Line]:
+    """The same on one database."""
     alone: list[float] = []
     beside: list[float] = []
     took: list[float] = []
-    with postgresql() as url:
-        os.chdir(Path(url.rpartition("host=")[2] or ".").parent)  # spools lie in the working folder
-        asyncio.run(set_up(url))
-        server = Server("whole", url, anywhere=True)
-        try:
-            load(server.port, seconds=2.0, connections=_CONNECTIONS, seed=99, anywhere=True)
-            for number in range(n):
-                figures = load(server.port, seconds=8.0, connections=_CONNECTIONS, seed=number, anywhere=True)
-                alone.append(figures["p99"])
-                ends = asyncio.run(leave_spool(url, number, count))
-                with clicking(server.port, n + number) as answers:
-                    began, ended = asyncio.run(drained_between(url, *ends))
-                if asyncio.run(count_of(url, 1000 + number)) != count:
-                    raise RuntimeError("not every spooled click is stored once")
-                took.append(ended - began)
-                meanwhile = sorted(seconds for moment, seconds in answers if began <= moment <= ended)
-                beside.append(meanwhile[len(meanwhile) * 99 // 100] * 1000)
-        finally:
-            server.stop()
+    asyncio.run(set_up(url))
+    server = Server("whole", url, anywhere=True)
+    try:
+        load(server.port, seconds=2.0, connections=_CONNECTIONS, seed=99, anywhere=True)
+        for number in range(n):
+            with clicking(server.port, number) as answers:
+                asyncio.run(watch(url, 0, 0, most=8.0))
+            alone.append(p99(answers, 0.0, time.time()))
+            ends = asyncio.run(leave_spool(url, number, count))
+            with clicking(server.port, n + number) as answers:
+                began, ended = asyncio.run(watch(url, *ends))
+            if asyncio.run(count_of(url, 1000 + number)) != count:
+                raise RuntimeError("not every spooled click is stored once")
+            took.append(ended - began)
+            beside.append(p99(answers, began, ended))
+    finally:
+        server.stop()
     alone_ms, beside_ms = statistics.median(alone), statistics.median(beside)
     detail = f"{alone_ms:.1f} ms alone, {beside_ms:.1f} ms beside it"
     return [
-        Line("PostgreSQL: 100,000 spooled clicks drained, s", statistics.median(took), MOST_SECONDS, at_most=True),
-        Line("PostgreSQL: p99 of clicks beside a drain ÷ alone", beside_ms / alone_ms, MOST_TIMES, at_most=True,
+        Line(f"{name}: 100,000 spooled clicks drained, s", statistics.median(took), MOST_SECONDS, at_most=True),
+        Line(f"{name}: p99 of clicks beside a drain ÷ alone", beside_ms / alone_ms, MOST_TIMES, at_most=True,
              detail=detail),
     ]  # fmt: skip
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from storage.clicks.write_batch import Batch, Counts, WriterState
+from storage.clicks.write_batch import Batch, Counts, WriterState, are_plain
 from storage.clicks.write_jobs import EARLY, Cap, Click, ClickJob, Job, OutgoingJob
 from storage.db.spool_file import MOMENT, PIECE, SpoolFile
 from storage.db.unavailable import is_unavailable
@@ -23,8 +23,9 @@ log = structlog.get_logger()
 
 Beside = Callable[[Coroutine[Any, Any, int]], Awaitable[int]]
 
-PIECE_SECONDS = 0.003  # that the transaction of a piece is to take: clicks that come meanwhile wait for it
-LEAST_PIECE = 50  # records, however long they take: each piece costs half a dozen round trips
+PIECE_SECONDS = 0.003  # that a piece is to take
+BUSY_PIECE_SECONDS = 0.001  # the same while clicks come: they wait for it
+LEAST_PIECE = 20  # records, however long they take: each piece costs some round trips
 MOST_EARLY = 1_000  # outgoing clicks kept in memory until their own clicks are stored
 
 
@@ -108,6 +109,12 @@ class MemorySpool:
         """It has no file."""
 
 
+def _plain(records: Sequence[Record]) -> list[Click]:
+    """The clicks of records, if they are clicks that need nothing but to be stored."""
+    clicks = [record.click for record in records if isinstance(record, SpooledClick)]
+    return clicks if len(clicks) == len(records) and are_plain(clicks) else []
+
+
 class Drain:
     """One spool on its way into the database: a click's id decides, and only what was really inserted is counted.
 
@@ -125,7 +132,9 @@ class Drain:
         self._clock = clock
         self._patience = patience
         self._piece: list[Record] = []  # read, and not stored yet
-        self._most = PIECE  # records of the next piece
+        self._most = LEAST_PIECE  # records of the next piece
+        self._new = True  # none of the last piece was stored already
+        self._prepared: Batch | None = None  # the piece, looked up
         self._early: list[Record] = []  # outgoing clicks whose own click is still in another process's spool
         self._rejected: list[Record] = []  # what the database does not take
 
@@ -134,16 +143,29 @@ class Drain:
         """Whether there is something to store now."""
         return bool(self.spool.depth) and time.monotonic() >= self.spool.due
 
-    async def step(self) -> int:
-        """Store the next piece, in one transaction; how many records were new. Raises what the database raises."""
+    @property
+    def begun(self) -> bool:
+        """Whether a piece has been read that is not stored yet."""
+        return bool(self._piece)
+
+    async def step(self, *, busy: bool, lost: bool) -> int:
+        """Store the next piece, in one transaction; how many records were new. Raises what the database raises.
+
+        On PostgreSQL every other step only looks up what the next one stores, by one statement. `busy`: clicks come, so
+        the piece after it is a small one. `lost`: whether the database can be written is still to be shown.
+        """
         if not self._piece:
             self._piece = self._next()
+            if self._state.connection.shared and self._new and not lost and (clicks := _plain(self._piece)):
+                await self._beside(self._prepare(clicks))
+                return 0
         stored = 0
         if self._piece:
             early: list[Record] = []
             began = time.monotonic()
             stored = await self._beside(self._store(self._piece, early))
-            quick_enough = len(self._piece) * PIECE_SECONDS / (time.monotonic() - began + 1e-6)
+            seconds = BUSY_PIECE_SECONDS if busy else PIECE_SECONDS
+            quick_enough = len(self._piece) * seconds / (time.monotonic() - began + 1e-6)
             self._most = max(LEAST_PIECE, min(PIECE, int(quick_enough)))
             self.spool.depth -= len(self._piece) - len(early)
             self._piece, self._early = [], self._early + early
@@ -158,7 +180,7 @@ class Drain:
     def put_back(self) -> None:
         """Have the spool hold again all that was read of it and is not stored."""
         self.spool.replace([*self._piece, *self._early])
-        self._piece, self._early = [], []
+        self._piece, self._early, self._prepared = [], [], None
 
     def _next(self) -> list[Record]:
         if len(self._early) < MOST_EARLY:
@@ -167,7 +189,31 @@ class Drain:
         piece, self._early = self._early[:PIECE], self._early[PIECE:]  # these first: memory has its limit
         return piece
 
+    async def _prepare(self, clicks: Sequence[Click]) -> int:
+        batch = Batch(self._state, [], Counts())
+        if await self._done(batch, batch.prepare_spooled(clicks)):
+            self._prepared = batch
+        return 0
+
+    async def _done(self, batch: Batch, work: Coroutine[Any, Any, None]) -> bool:
+        """Do a part of a batch; False if a click of it is stored already, or cannot be: step by step that is found out.
+
+        Raises what says that the database cannot be written.
+        """
+        try:
+            async with self._state.connection.transaction(self._patience):
+                await work
+        except Exception as error:
+            if is_unavailable(error):
+                raise
+            return False
+        batch.committed()
+        return True
+
     async def _store(self, piece: Sequence[Record], early: list[Record]) -> int:
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None and await self._done(prepared, prepared.store_prepared()):
+            return len(piece)
         try:
             return await self._transaction(piece, early)
         except Exception as error:
@@ -209,4 +255,5 @@ class Drain:
             await batch.write_counts()
         batch.committed()
         early += waiting
+        self._new = stored == len(records)
         return stored

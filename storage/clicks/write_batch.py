@@ -51,8 +51,10 @@ log = structlog.get_logger()
 
 DAY = timedelta(hours=24)
 TOUCH_EVERY = 1.0  # seconds
+NO_ROWS = "[]"  # as JSON
 
-DIVISION_BY_ZERO = "22012"
+DIVISION_BY_ZERO, UNIQUE_VIOLATION = "22012", "23505"
+MOST_AGENTS = 10_000  # whose keys are remembered from one piece of a spool to the next
 
 Query = Callable[..., Awaitable[Sequence[tuple[Any, ...]]]]
 
@@ -134,6 +136,7 @@ class WriterState:
         self.bursts = bursts
         self.touches = Touches()
         self.full: set[tuple[int, str, int]] = set()  # caps found full; forgotten every tick
+        self.agents: dict[str, int] = {}  # keys of user agents, by their text, that were asked for last
         self.failed_decisions = 0
 
     def decide(self, job: ClickJob) -> None:
@@ -162,7 +165,7 @@ class WriterState:
 
 
 class Overtaken(Exception):
-    """Another process kept a visitor of the batch meanwhile; nothing of it is stored."""
+    """Another process kept a visitor of the batch meanwhile, or a click of it is stored already; nothing of it is."""
 
 
 class Batch:
@@ -182,6 +185,7 @@ class Batch:
         self._since = self._now = 0
         self._hopeful = hopeful and state.connection.shared
         self._unkept: list[SeenVisitor] = []  # visitors for the last statement
+        self._prepared = NO_ROWS
 
     async def store(self, now: datetime, decided: Callable[[], None]) -> None:
         """Write it all, within a transaction. Every job decides, again where a cap proves full.
@@ -218,10 +222,10 @@ class Batch:
         self, connection: PostgresBatchConnection, rows: Sequence[tuple[Click, int]], decided: Callable[[], None]
     ) -> None:
         """Write clicks, their new visitors and all counts by one statement; outgoing clicks and bursts by others."""
-        records = [_record(click, agent) for click, agent in rows]
+        records = _as_json([_record(click, agent) for click, agent in rows])
         if self.outgoing:
             await self._write_together(connection.query, records)
-            records, self._unkept = [], []
+            records, self._unkept = NO_ROWS, []
             for outgoing_job in self.outgoing:
                 await self._go(outgoing_job)
         decided()
@@ -230,19 +234,20 @@ class Batch:
         if bursts.unshared:
             await bursts.exchange(connection)
 
-    async def _write_together(self, query: Query, records: Sequence[ClickRow], counts: Counts | None = None) -> None:
+    async def _write_together(self, query: Query, records: str, counts: Counts | None = None) -> None:
+        """`records`: rows of clicks as JSON."""
         rollup, failed = ({}, {}) if counts is None else (counts.rollup, counts.faults)
         if counts is not None:
             self._marks = self._state.touches.due({(key[0], key[1] // 24) for key in rollup})
         kept = [VisitorRow(*row) for row in self._unkept]
-        rows = (
-            kept, records, [RollupRow(*key, *row) for key, row in sorted(rollup.items())],
+        rows: tuple[Sequence[msgspec.Struct], ...] = (
+            [RollupRow(*key, *row) for key, row in sorted(rollup.items())],
             [FaultRow(*key, n) for key, n in sorted(failed.items())], [TouchMark(*mark) for mark in self._marks],
         )  # fmt: skip
         try:
-            await query(POSTGRES_BATCH, *map(_as_json, rows), self._since, len(kept))
+            await query(POSTGRES_BATCH, _as_json(kept), records, *map(_as_json, rows), self._since, len(kept))
         except Exception as error:
-            if sqlstate_of(error) == DIVISION_BY_ZERO:
+            if sqlstate_of(error) in (DIVISION_BY_ZERO, UNIQUE_VIOLATION):
                 raise Overtaken from None
             raise
 
@@ -362,15 +367,19 @@ class Batch:
     async def agent_ids(self, agents: set[Agent]) -> dict[Agent, int]:
         """Keys of user agents, new ones put into the dictionary."""
         new = sorted((agent for agent in agents if not agent.id), key=lambda agent: agent.text)
-        if isinstance(self._connection, PostgresBatchConnection):
+        shared = isinstance(self._connection, PostgresBatchConnection)
+        if shared:
             self._agents |= await self._known_agents(new)
             new = [agent for agent in new if agent.text not in self._agents]
         if new:
             rows = [(agent.text, agent.device, agent.os, agent.browser) for agent in new]
             await self._connection.many(self._statements.agent, rows)
-        for agent in new:
-            stored = await self._connection.fetch(self._statements.agent_id, (agent.text,))
-            self._agents[agent.text] = int(stored[0][0])
+        if shared:
+            self._agents |= await self._known_agents(new)
+        else:
+            for agent in new:
+                stored = await self._connection.fetch(self._statements.agent_id, (agent.text,))
+                self._agents[agent.text] = int(stored[0][0])
         return {agent: agent.id or self._agents[agent.text] for agent in agents}
 
     async def _known_agents(self, agents: Sequence[Agent]) -> dict[str, int]:
@@ -442,12 +451,7 @@ class Batch:
         """Store clicks out of a spool, once each; returns how many were new."""
         self._since = first_id_at(now - DAY)
         await self._check_unique(clicks)
-        agents: dict[str, Agent] = {}
-        for click in clicks:
-            click.agent.id = 0  # of another time, perhaps another database
-            click.agent = agents.setdefault(click.agent.text, click.agent)
-        ids = await self.agent_ids(set(agents.values()))
-        new = await self._insert_once([(click, ids[click.agent]) for click in clicks])
+        new = await self._insert_once(await self._with_agents(clicks))
         for click in new:
             self.counts.add_click(click)
             await self.count_cap(click.cap)
@@ -457,6 +461,38 @@ class Batch:
         if rows:
             await self._state.visitors.remember(self._connection, sorted(rows.values()), self._since)
         return len(new)
+
+    async def prepare_spooled(self, clicks: Sequence[Click]) -> None:
+        """Find out on PostgreSQL all that `store_prepared` needs to store clicks that `are_plain`."""
+        connection, lifetime = self._connection, Recognition().lifetime
+        assert isinstance(connection, PostgresBatchConnection)  # noqa: S101
+        first = _first_visits(clicks).get(lifetime, {})
+        self._since = min(click.id for click in clicks) - lifetime
+        seen = await self._state.visitors.find(connection, [(key, 0) for key in first], self._since)
+        for key in first.keys() & seen.keys():
+            first[key].not_unique()
+        self._unkept = sorted((key, click.id, click.offer_id) for key, click in first.items() if key not in seen)
+        self._prepared = _as_json([_record(click, agent) for click, agent in await self._with_agents(clicks)])
+        for click in clicks:
+            self.counts.add_click(click)
+
+    async def store_prepared(self) -> None:
+        """Store prepared clicks by one statement, a transaction by itself.
+
+        Raises Overtaken if any is stored already, or another process kept one of the visitors meanwhile.
+        """
+        assert isinstance(self._connection, PostgresBatchConnection)  # noqa: S101
+        await self._write_together(self._connection.alone, self._prepared, self.counts)
+
+    async def _with_agents(self, clicks: Sequence[Click]) -> list[tuple[Click, int]]:
+        """Clicks out of a spool, each with the key of its user agent."""
+        known = self._state.agents
+        unknown = {click.agent.text: click.agent for click in clicks if click.agent.text not in known}
+        for agent in unknown.values():
+            agent.id = 0  # of another time, perhaps another database
+        ids = await self.agent_ids(set(unknown.values())) if unknown else {}
+        by_text = {agent.text: number for agent, number in ids.items()}
+        return [(click, by_text.get(click.agent.text) or known[click.agent.text]) for click in clicks]
 
     async def _insert_once(self, rows: Sequence[tuple[Click, int]]) -> list[Click]:
         """Insert clicks that are not stored yet; each comes with the key of its user agent. Those that were new."""
@@ -469,16 +505,7 @@ class Batch:
 
     async def _check_unique(self, clicks: Sequence[Click]) -> None:
         """Have a visitor count once, whom a process without a database could not recognise."""
-        by_lifetime: defaultdict[int, dict[int, Click]] = defaultdict(dict)
-        for click in clicks:
-            if click.unique and not click.bot:
-                lifetime, key = click.lifetime or Recognition().lifetime, _deciding_key(click)
-                first = by_lifetime[lifetime].get(key)
-                if first is not None and click.id - first.id < lifetime:
-                    click.not_unique()
-                else:
-                    by_lifetime[lifetime][key] = click
-        for lifetime, visitors in by_lifetime.items():
+        for lifetime, visitors in _first_visits(clicks).items():
             since = min(click.id for click in visitors.values()) - lifetime
             rows = sorted((key, click.id, click.offer_id) for key, click in visitors.items())
             remembered = await self._state.visitors.remember_spooled(self._connection, rows, since)
@@ -494,7 +521,7 @@ class Batch:
     async def write_counts(self) -> None:
         """Roll-up, faults and touch marks; in the order of their keys, so that writers never wait in a circle."""
         if isinstance(self._connection, PostgresBatchConnection):
-            await self._write_together(self._connection.query, [], self.counts)
+            await self._write_together(self._connection.query, NO_ROWS, self.counts)
             return
         many, statements = self._connection.many, self._statements
         days = {(key[0], key[1] // 24) for key in self.counts.rollup}
@@ -512,8 +539,30 @@ class Batch:
             agent = job.click.agent
             if not agent.id:
                 agent.id = self._agents.get(agent.text, 0)
+        if len(self._state.agents) > MOST_AGENTS:
+            self._state.agents.clear()
+        self._state.agents |= self._agents
         self._state.visitors.committed(self._since)
         self._state.touches.written(self._marks)
+
+
+def are_plain(clicks: Iterable[Click]) -> bool:
+    """Whether clicks count for nothing but roll-up and visitors, who are known by their campaign for a day."""
+    return not any(c.cap or c.budgets or c.scope or c.lifetime or c.unseen for c in clicks)
+
+
+def _first_visits(clicks: Iterable[Click]) -> dict[int, dict[int, Click]]:
+    """By lifetime and key, clicks that are unique unless the database knows their visitors; others no longer are."""
+    by_lifetime: defaultdict[int, dict[int, Click]] = defaultdict(dict)
+    for click in clicks:
+        if click.unique and not click.bot:
+            lifetime, key = click.lifetime or Recognition().lifetime, _deciding_key(click)
+            first = by_lifetime[lifetime].get(key)
+            if first is not None and click.id - first.id < lifetime:
+                click.not_unique()
+            else:
+                by_lifetime[lifetime][key] = click
+    return by_lifetime
 
 
 def _record(click: Click, agent_id: int) -> ClickRow:

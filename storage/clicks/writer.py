@@ -40,6 +40,8 @@ _LARGEST = 1000  # jobs of one batch
 MOST_UNSAVED = 20_000  # clicks kept in memory while neither the database nor the spool can be written: about 25 MB
 _RETRY_SPOOL = 1.0  # seconds between two attempts at a spool that cannot be written
 _LOG_EVERY = 60.0  # seconds between two log lines about one fault
+_LATELY = 0.25  # seconds after a click in which another is expected
+_REST = 4.0  # times the time that storing a spool's piece took: so long clicks then have for themselves
 _LAST_DRAIN = 5.0  # seconds a stop goes on draining: the next start does the rest
 
 
@@ -78,6 +80,7 @@ class Writer:
         self._not_logged: Counter[str] = Counter()  # faults since the last log line about them
         self._logged_at: dict[str, float] = {}
         self._looked_for_orphans = 0.0
+        self._clicked_at = self._drain_from = 0.0  # monotonic times: of the last click, and of the next piece
         self.last_commit: datetime | None = None
         self.tally = {"commits": 0, "clicks": 0, "outgoing": 0, "spooled": 0, "drained": 0, "failed": 0, "lost": 0}
 
@@ -184,7 +187,13 @@ class Writer:
                 self._wake.set()
 
     def _due(self) -> bool:
-        return any(drain.due for drain in self._drains)
+        return self._next_drain() is not None
+
+    def _next_drain(self) -> Drain | None:
+        """A spool of which a piece is due; none while clicks that come have their turn."""
+        if time.monotonic() < self._drain_from and not self._stop_by:
+            return None
+        return next((drain for drain in self._drains if drain.due), None)
 
     def _orphans_due(self) -> bool:
         return time.monotonic() - self._looked_for_orphans > _ORPHANS_EVERY
@@ -220,6 +229,8 @@ class Writer:
 
     def _take(self) -> list[Waiting]:
         taken, self._waiting = self._waiting[:_LARGEST], self._waiting[_LARGEST:]
+        if taken:
+            self._clicked_at = time.monotonic()
         return taken
 
     async def _store(self, taken: list[Waiting]) -> None:
@@ -310,8 +321,12 @@ class Writer:
         """Bring the next piece of what waits outside the database into it; all of it when we stop."""
         if self._orphans_due():
             await self._adopt()
-        while drain := next((drain for drain in self._drains if drain.due), None):
-            self.tally["drained"] += await drain.step()
+        while (drain := self._next_drain()) is not None:
+            began = time.monotonic()
+            busy = bool(self._waiting) or began < self._clicked_at + _LATELY
+            self.tally["drained"] += await drain.step(busy=busy, lost=self.down)
+            if busy and not drain.begun:
+                self._rest((time.monotonic() - began) * _REST)
             if drain not in self._drains[:2] and not drain.spool.depth:
                 self._drains.remove(drain)
                 await asyncio.to_thread(drain.spool.close)
@@ -324,6 +339,11 @@ class Writer:
             self._down_since = None
             if self._remembered is not self._visitors:
                 self._remembered = ProcessVisitors()
+
+    def _rest(self, seconds: float) -> None:
+        """Drain nothing for some seconds."""
+        self._drain_from = time.monotonic() + seconds
+        asyncio.get_running_loop().call_later(seconds, self._wake.set)
 
     async def _adopt(self) -> None:
         """Take over the spools of processes that died."""

@@ -42,6 +42,7 @@ PIECE_BYTES = 2 << 20
 MOMENT = 0.25  # seconds until what has to wait is looked at again
 _LATER = 10.0  # seconds
 _HEAD = struct.Struct("<II")
+_BLOCK = 32_000  # bytes read at a time
 _WITHOUT_DATABASE = re.compile(r"\d+-\d+(\.rewritten)*")  # names of earlier versions: taken over by whoever comes first
 _encoder = msgspec.msgpack.Encoder()
 R = TypeVar("R")
@@ -234,9 +235,16 @@ def _piece(payloads: Iterator[bytes], most: int) -> list[bytes]:
 
 def _payloads(file: int, place: int, end: float = inf) -> Iterator[bytes]:
     """Whole records from a place in a file on, up to the first that is not whole."""
-    while place < end and len(head := os.pread(file, _HEAD.size, place)) == _HEAD.size:
-        length, checksum = _HEAD.unpack(head)
-        payload = os.pread(file, length, place + _HEAD.size)
+    block, first = b"", place  # what was read of the file, and where
+    while place < end:
+        if place + _HEAD.size > first + len(block):
+            block, first = os.pread(file, _BLOCK, place), place
+        if len(block) - (place - first) < _HEAD.size:
+            return
+        length, checksum = _HEAD.unpack_from(block, place - first)
+        if place + _HEAD.size + length > first + len(block):
+            block, first = os.pread(file, max(_BLOCK, _HEAD.size + length), place), place
+        payload = block[place - first + _HEAD.size : place - first + _HEAD.size + length]
         if not length or len(payload) < length or zlib.crc32(payload) != checksum:
             return
         yield payload

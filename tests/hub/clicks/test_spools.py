@@ -10,14 +10,16 @@ from typing import Any
 
 import psutil
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 
 from storage.clicks import rollup_check, writer
 from storage.clicks.spool import Record, Spool, SpooledClick, SpooledOutgoing
 from storage.clicks.write_jobs import Agent, Cap, Click
 from storage.db.spool_file import PIECE, orphans, spool_folder
+from storage.ledger.clicks.visitor import visitor_id
 from storage.ledger.facts import Reason
 from storage.tables import cap_counts, clicks, outgoing
+from storage.tables import visitors as visitor_rows
 from tests.bot.commands.test_clicks import say
 from tests.conftest import new_postgres
 from tests.hub.clicks.click_deployment import ClickDeployment, click_deployment
@@ -281,6 +283,50 @@ async def test_new_clicks_are_stored_between_two_pieces_of_the_spool(sqlite_url:
         assert d.clicks.writer.spooled > 0
         await until_drained(d)
         assert await d.count(clicks) == 20 * PIECE + 2
+
+
+async def test_while_clicks_come_a_spool_waits_after_each_piece(
+    upgraded_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_REST", 1e6)
+    async with click_deployment(upgraded_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        await d.get("/c/one", ip="192.0.2.1")
+        d.clicks.writer._spool.append(spooled_clicks(d, 3 * PIECE))
+        while not d.clicks.writer.tally["drained"]:
+            await d.get("/c/one", ip="192.0.2.1")
+        drained = d.clicks.writer.tally["drained"]
+        assert drained <= PIECE
+        for _ in range(5):
+            assert (await d.get("/c/one", ip="192.0.2.1")).status == 302
+        assert d.clicks.writer.tally["drained"] == drained
+        await d.clicks.stop()
+        assert d.clicks.writer.tally["drained"] == 3 * PIECE, "a stop does not wait"
+        assert await rollup_check.check(d.database) == []
+
+
+async def test_a_visitor_kept_by_another_process_while_a_piece_is_looked_up_is_not_unique(
+    postgres_url: str,
+) -> None:
+    async with click_deployment(postgres_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        await d.clicks.stop()
+        records = spooled_clicks(d, 3)
+        d.clicks.writer._spool.open()
+        d.clicks.writer._spool.append(records)
+        drain = d.clicks.writer._drains[0]
+        assert await drain.step(busy=False, lost=False) == 0
+        assert drain.begun
+        seen = {"id": visitor_id(1, d.made["campaign one"]), "click_id": records[0].click.id - 1, "offer_id": 0}
+        async with d.database.begin() as tx:
+            await tx.execute(insert(visitor_rows).values(**seen))
+        assert await drain.step(busy=False, lost=False) == 3
+        assert [click.unique_click for click in await d.stored()] == [1, 0, 1]
+        assert await rollup_check.check(d.database) == []
+        await d.clicks.writer._connection.close()
+        d.clicks.writer._spool.close()
 
 
 async def test_an_outgoing_click_waits_for_its_click_in_another_process_s_spool(upgraded_url: str) -> None:
