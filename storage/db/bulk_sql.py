@@ -3,9 +3,11 @@
 Columns get what lies on disk: instants and days as numbers, JSON as text.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import cache, cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from sqlalchemy import (
@@ -39,6 +41,7 @@ _IDS = text("SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_
 NO_NUMBER = -(1 << 63)
 _MISSING = {"", NO_NUMBER}
 _NO_CONSTANTS: Mapping[str, int] = {}
+T = TypeVar("T")
 
 
 class BulkTable:
@@ -104,10 +107,17 @@ class BulkTable:
 
     def as_json(self, ids: Sequence[int], rows: Sequence[tuple[Any, ...]]) -> str:
         """Rows as a parameter of `json_insert`, under ids of their own if any are given."""
-        records = [dict(zip(self.names, self._nulled(row), strict=True)) for row in rows]
-        for number, record in zip(ids, records, strict=False):
-            record["id"] = number
-        return as_json(records)
+        record = self._record
+        if ids:
+            return as_json([record(*self._nulled(row), n) for n, row in zip(ids, rows, strict=True)])
+        return as_json([record(*self._nulled(row)) for row in rows])
+
+    @cached_property
+    def _record(self) -> Callable[..., msgspec.Struct]:
+        """A row as JSON has it: null is left out."""
+        return msgspec.defstruct(
+            self.table.name, [(name, Any, None) for name in (*self.names, "id")], omit_defaults=True
+        )
 
     async def append(
         self, tx: AsyncConnection, rows: Iterable[tuple[Any, ...]], constants: Mapping[str, int] = _NO_CONSTANTS
@@ -196,9 +206,22 @@ class RowBatch:
     async def store(self) -> None:
         """Have all of them in the tables."""
         if self._ones:
-            statement = _insert_all(tuple((table, bool(ids)) for table, (ids, _) in self._ones.items()))
-            await driver_fetch(self._tx, statement, *(table.as_json(*of) for table, of in self._ones.items()))
+            await self._insert(self._ones)
             self._ones = {}
+
+    @asynccontextmanager
+    async def sending(self) -> AsyncIterator[None]:
+        """Have those that came so far inserted while the block makes more of them ready, and uses `tx` for nothing."""
+        ones, self._ones = self._ones, {}
+        if not ones:
+            yield
+            return
+        async with under_way(self._insert(ones)):
+            yield
+
+    async def _insert(self, ones: Mapping[BulkTable, tuple[list[int], list[tuple[Any, ...]]]]) -> None:
+        statement = _insert_all(tuple((table, bool(ids)) for table, (ids, _) in ones.items()))
+        await driver_fetch(self._tx, statement, *(table.as_json(*of) for table, of in ones.items()))
 
 
 @cache
@@ -232,6 +255,18 @@ async def driver_fetch(tx: AsyncConnection, text: str, *values: Any) -> Sequence
     driver: Any = (await tx.get_raw_connection()).driver_connection
     rows: Sequence[Sequence[Any]] = await driver.fetch(text, *values)
     return rows
+
+
+@asynccontextmanager
+async def under_way(statement: Coroutine[Any, Any, T]) -> AsyncIterator["asyncio.Task[T]"]:
+    """Have PostgreSQL work on a statement while the block reckons; it is done when the block has ended."""
+    task = asyncio.create_task(statement)
+    try:
+        for _ in range(2):  # the task begins; the event loop sends what it wrote
+            await asyncio.sleep(0)
+        yield task
+    finally:
+        await task
 
 
 class ColumnQuery:

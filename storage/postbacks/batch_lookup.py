@@ -12,12 +12,12 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.clicks import queries
-from storage.db.bulk_sql import driver_fetch
+from storage.db.bulk_sql import driver_fetch, under_way
 from storage.ledger.facts import ClickLink
 from storage.ledger.postbacks.conversion_facts import AccountRules
 from storage.ledger.postbacks.conversion_rules import events_of, links
 from storage.postbacks.matching import SEEN, as_request, read_seen
-from storage.postbacks.requests import Entry
+from storage.postbacks.requests import Entry, make_ready
 
 Tie = tuple[int, str, object]
 """An account, and a link of storage.ledger.postbacks.conversion_rules."""
@@ -40,6 +40,8 @@ async def look_up(
 ) -> BatchLookup:
     """Ask for entries that are to be matched and placed, in a transaction that holds the lock of their accounts.
 
+    Meanwhile they are made ready to be stored.
+
     `size`: bytes of the table of requests. PostgreSQL keeps the plan of a statement; one that it made while the table
     was all but empty reads all of an account for each request later on. So each time the table has doubled the
     statement is another one.
@@ -50,7 +52,9 @@ async def look_up(
     teams = sorted({entry.postback_request.account.team_id for entry in entries})
     clicks = sorted({entry.click_id for entry in open_entries if entry.click_id is not None})
     arguments = (clicks, *_columns(ties, account_rules), teams, new, min(new, len(open_entries)))
-    row = (await driver_fetch(tx, f"{_STATEMENT}-- {size.bit_length()}", *arguments))[0]
+    async with under_way(driver_fetch(tx, f"{_STATEMENT}-- {size.bit_length()}", *arguments)) as found:
+        make_ready(entries)
+    row = found.result()[0]
     seen = [read_seen(one) for one in _rows(row[1])]
     conversions = ((one[0], "conversion", one[_CONVERSION]) for one in seen if one[_CONVERSION] is not None)
     return BatchLookup(

@@ -81,9 +81,11 @@ async def receive(
     sheet, placed = await _placed(tx, entries, processor, known)
     rows = RowBatch(tx, None if known is None else known.ids)
     await write(tx, sheet.changes, sheet.links, rows, book=processor.book, zone=processor.zone, now=processor.now)
-    _name_conversions(sheet)
-    await store(tx, entries, rows)
-    await write_states(sheet.changes, {n: e.id for n, e in sheet.by_number.items()}, rows, processor.now)
+    if known is not None and all(entry.postback_request.id is None for entry in entries):
+        async with rows.sending():
+            await _keep(tx, sheet, rows, processor.now)
+    else:
+        await _keep(tx, sheet, rows, processor.now)
     await rows.store()
     await put_right(tx, sheet.changes, sheet.joined)
     changed = [change for change in sheet.changes if change.before is None or change.differs]
@@ -94,6 +96,13 @@ async def receive(
         Received(id=e.id or 0, outcome=e.outcome or Outcome.REJECTED, reason=e.reason, conversion_id=e.conversion_id)
         for e in entries
     ]
+
+
+async def _keep(tx: AsyncConnection, sheet: _Sheet, rows: RowBatch, now: datetime) -> None:
+    """Requests with their outcome, and the new states of conversions; new ones need nothing but `rows`."""
+    _name_conversions(sheet)
+    await store(tx, sheet.entries, rows)
+    await write_states(sheet.changes, {n: e.id for n, e in sheet.by_number.items()}, rows, now)
 
 
 async def foresee(
@@ -130,7 +139,11 @@ async def _take_lock(tx: AsyncConnection, arrivals: Sequence[PostbackRequest]) -
     return 0
 
 
-_LOCK = "SELECT pg_relation_size('postbacks') FROM accounts WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE"
+#: Plans are kept for the statements after it: to make one for the values of each batch takes longer than its work.
+_LOCK = """
+SELECT pg_relation_size('postbacks'), set_config('plan_cache_mode', 'force_generic_plan', true)
+FROM accounts WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE
+"""
 
 
 async def _place(

@@ -83,6 +83,7 @@ class Entry:
     joined: bool = False
     conversion_id: int | None = None
     id: int | None = None
+    request_values: tuple[Any, ...] | None = None  # what is stored of the request whatever comes of it, if made ready
 
     def decide(self, outcome: Outcome, reason: str | None = None) -> None:
         self.outcome = outcome
@@ -90,13 +91,19 @@ class Entry:
         self.reason = "; ".join((reason, *notes) if reason else notes)[:_REASON] or None
 
 
+def make_ready(entries: Iterable[Entry]) -> None:
+    """Do what storing new requests takes before anything is found out about them."""
+    for entry in entries:
+        if entry.postback_request.id is None:
+            entry.request_values = _request_values(entry.postback_request)
+
+
 async def store(tx: AsyncConnection, entries: Sequence[Entry], rows: RowBatch) -> None:
     """Store new requests with their outcome, and the new outcome of those stored before."""
     new = [entry for entry in entries if entry.postback_request.id is None]
     if new:
-        ids = await rows.insert(
-            _ROWS, [(*_request_values(entry.postback_request), *_outcome_values(entry)) for entry in new]
-        )
+        values = ((entry.request_values or _request_values(entry.postback_request), entry) for entry in new)
+        ids = await rows.insert(_ROWS, [(*request, *_outcome_values(entry)) for request, entry in values])
         for entry, number in zip(new, ids, strict=True):
             entry.id = number
     for entry in entries:

@@ -38,9 +38,11 @@ class Scene:
         book = await load(tx, lambda _platform: self.words)
         return ConversionProcessor(book=book, codec=self.codec, zone=ZoneInfo("UTC"), now=now, onward=self.onward)
 
-    async def post(self, tx: AsyncConnection, *queries: str, now: datetime = NOON) -> list[Received]:
-        """Requests to the account, all in one batch."""
-        processor = await self.processor(tx, now)
+    async def post(
+        self, tx: AsyncConnection, *queries: str, now: datetime = NOON, processor: ConversionProcessor | None = None
+    ) -> list[Received]:
+        """Requests to the account, all in one batch; a direct transaction needs a processor made before it."""
+        processor = processor or await self.processor(tx, now)
         account = processor.book.by_id[self.account_id]
         return await receive(tx, [postback_request(account, now, query=query.encode()) for query in queries], processor)
 

@@ -43,9 +43,10 @@ async def test_a_mark_never_has_the_id_of_one_that_is_settled(opened: Callable[[
         async with database.begin() as tx:
             scene = await build(tx)
             words = [await scene.click(tx, n) for n in (1, 2)]
+            processor = await scene.processor(tx)
         for word in words:
             # As postbacks come over HTTP.
-            await database.run(lambda tx, word=word: scene.post(tx, f"click_id={word}&event=reg"))
+            await database.run(lambda tx, word=word: scene.post(tx, f"click_id={word}&event=reg", processor=processor))
             async with database.begin() as tx:
                 now = list((await tx.execute(select(touched.c.id))).scalars())
                 assert marks == [] or min(now) > max(marks)
