@@ -304,6 +304,11 @@ def currency_code(word: str | None, own: str) -> str:
     text = (word or "").strip()
     if not text:
         return own
+    if text[0].isdecimal():  # `amount=1 234,50`
+        raise Refused(
+            f"currency: {text!r} is no currency: an amount is written without blanks (1234.50), or in quotes",
+            field="currency",
+        )
     if text.lower() not in SIGNS and 3 <= len(text) <= 10 and text.isascii() and text.isalnum():
         return text.upper()
     try:

@@ -16,7 +16,8 @@ CURRENCIES = frozenset(_CODES.split())
 #: Sign -> the currencies it stands for. The first is meant where the field's own currency is none of them, unless the
 #: first is empty: `kr` alone does not say whose.
 SIGNS: dict[str, tuple[str, ...]] = {
-    "€": ("EUR",), "£": ("GBP",), "₽": ("RUB",), "₺": ("TRY",), "₴": ("UAH",), "₦": ("NGN",), "₿": ("BTC",),
+    "€": ("EUR",), "euro": ("EUR",), "euros": ("EUR",),
+    "£": ("GBP",), "₽": ("RUB",), "₺": ("TRY",), "₴": ("UAH",), "₦": ("NGN",), "₿": ("BTC",),
     "$": ("USD", "CAD", "AUD", "NZD", "HKD", "SGD", "TWD", "MXN", "CLP", "COP", "ARS", "UYU", "DOP", "JMD", "NAD"),
     "us$": ("USD",), "a$": ("AUD",), "au$": ("AUD",), "c$": ("CAD",), "ca$": ("CAD",), "nz$": ("NZD",),
     "hk$": ("HKD",), "s$": ("SGD",), "nt$": ("TWD",), "mx$": ("MXN",), "r$": ("BRL",),

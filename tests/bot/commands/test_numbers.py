@@ -280,3 +280,16 @@ async def test_tables_of_any_line_end_and_separator_are_imported(opened: Opened)
             text = end.join(mark.join(row) for row in rows) + end
             await say.tell("spend import", csv=text)
             assert await _standing_spend(say) == ((number + 1) * 1_000_000, "EUR")
+
+
+async def test_what_follows_a_blank_in_an_amount_is_no_currency(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await say.account()
+        await say("offer add casino=Lucky account=main tag=a url=https://lucky.example.test/?s={click_id}")
+        await say("campaign create field offers=lucky-a")
+        for rest in ("1 234", "1 234,50", "amount=1 234"):
+            with pytest.raises(Refused, match=r"is no currency: an amount is written without blanks"):
+                await say(f"spend add field {DAY} {rest}")
+        async with say.database.read() as tx:
+            assert (await tx.execute(select(func.count()).select_from(spend))).scalar_one() == 0
+        assert (await say(f"spend add field {DAY} 1234 euro"))["currency"] == "EUR"
