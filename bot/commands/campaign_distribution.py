@@ -1,11 +1,12 @@
 """How a campaign's clicks are shared out by what its offers earn: weights over time, why, and what that has won."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import Row
+from sqlalchemy import Row, select
 
 from bot.commands.campaigns import own_campaign
 from bot.core.arguments import Arguments, refers
@@ -32,7 +33,8 @@ class DistributionQuery(Arguments):
 
 
 class OfferShare(msgspec.Struct, frozen=True, kw_only=True):
-    """An offer's share of the visitors in per cent, now and by hand, and what the one now was made from.
+    """An offer's share of the visitors in per cent, now and by hand, and what the one now was made from. `paused`: it
+    gets none of them until it is resumed.
 
     `earnings` is what a click earns, `spread` its standard deviation, `first_deposit` what an FTD brings in all, in
     micro-units; `arrived` the share of its commission that has come; `best` the probability that it earns most.
@@ -41,6 +43,7 @@ class OfferShare(msgspec.Struct, frozen=True, kw_only=True):
     offer: str
     share: float
     by_hand: float
+    paused: bool = False
     clicks: int | None = None
     earnings: int | None = None
     spread: int | None = None
@@ -60,7 +63,8 @@ class PastShares(msgspec.Struct, frozen=True, kw_only=True):
 
 class CampaignDistribution(msgspec.Struct, frozen=True, kw_only=True):
     """How a campaign distributes. `note` says why the shares are not changed now; `won` compares with the holdout
-    since `since`. Amounts are micro-units of `currency`."""
+    since `since`, of all visitors
+    also where a segment is asked for. Amounts are micro-units of `currency`."""
 
     campaign: str
     distribute: str
@@ -85,9 +89,8 @@ def distribution_card(ctx: Context, made: CampaignDistribution) -> Message:
     blocks: list[Block] = [_table(ctx, made)]
     if made.note:
         blocks.append(Notice("warning", f"The weights stay as they are: {made.note}"))
-    blocks.append(
-        Notice("info", won_in_words(made.won, holdout=made.holdout, since=made.since, currency=made.currency))
-    )
+    won = won_in_words(made.won, holdout=made.holdout, since=made.since, currency=made.currency)
+    blocks.append(Notice("info", f"All visitors of the campaign: {won}" if made.segment and made.won else won))
     if chart := _chart(ctx, made):
         blocks.append(chart)
     if made.segments:
@@ -101,7 +104,7 @@ def _switch_on(made: CampaignDistribution) -> str:
 
 def _table(ctx: Context, made: CampaignDistribution) -> Table:
     rows = tuple(
-        (ctx.name("offer", offer.offer), f"{offer.share:.1f} %", f"{offer.by_hand:.1f} %", count(offer.clicks),
+        (_name(ctx, offer), f"{offer.share:.1f} %", f"{offer.by_hand:.1f} %", count(offer.clicks),
          _earnings(offer, made.currency), money(offer.first_deposit, made.currency),
          NONE if offer.arrived is None else f"{offer.arrived:.0%}", NONE if offer.best is None else f"{offer.best:.0%}")
         for offer in made.offers
@@ -112,6 +115,10 @@ def _table(ctx: Context, made: CampaignDistribution) -> Table:
         "that has come · Earns most: the probability, which the share follows within its limits"
     )
     return Table(columns, rows, numeric=tuple(range(1, 8)), phone=(0, 1, 4, 7), legend=legend)
+
+
+def _name(ctx: Context, offer: OfferShare) -> str:
+    return ctx.name("offer", offer.offer) + (" (paused)" if offer.paused else "")
 
 
 def _earnings(offer: OfferShare, currency: str) -> str:
@@ -125,7 +132,7 @@ def won_in_words(won: Uplift | None, *, holdout: float, since: datetime | None, 
     if won is None:
         return "No holdout: what distribution wins is not measured. holdout=10% keeps some visitors to compare with."
     if won.won is None or won.ratio is None or won.ratio_low is None or won.ratio_high is None:
-        return f"Against the holdout of {holdout:g} %: not enough yet. {won.lacking}."
+        return f"Against the holdout of {holdout:g} %: not enough yet: {won.lacking}."
     low, high = money(won.won_low, currency), money(won.won_high, currency)
     return (
         f"Won against the holdout of {holdout:g} % since {since:%d %b}: {money(won.won, currency)} "
@@ -162,28 +169,44 @@ async def show_distribution(ctx: Context, new: DistributionQuery) -> CampaignDis
     steps = await distribution.steps(ctx.tx, row.id, segment=segment or "", newest=1_000)
     by_hand = await distribution.by_hand(ctx.tx, row.id)
     code_of = await codes(ctx.tx, offers, ctx.team_id)
-    evidence = next((step.evidence for step in reversed(steps) if step.evidence), {})
+    of_all = await distribution.steps(ctx.tx, row.id, newest=1_000) if segment else steps
+    evidence = _newest(steps)
+    paused = set((await ctx.tx.execute(
+        select(offers.c.id).where(offers.c.id.in_(by_hand), offers.c.status == "paused")
+    )).scalars())  # fmt: skip
     limits = distribution.limits_of(row)
     return CampaignDistribution(
         campaign=row.code, distribute=row.distribute, segment=segment or "", segments=sorted(filter(None, weights)),
         holdout=distribution.holdout_of(row) / 100,
         floor=limits.least(max(len(weights.get("", by_hand)), 1)) / 100, most_change=limits.most_change / 100,
         currency=ctx.deployment.currency, since=row.distributed_since,
-        note=steps[-1].note if steps and row.distribute == distribution.AUTO else None,
-        offers=_shares(code_of, weights.get(segment or "", {}), by_hand, evidence),
-        steps=[_past(step, code_of) for step in steps], won=await _uplift(ctx, row, evidence),
+        note=_note(ctx, of_all) if row.distribute == distribution.AUTO else None,
+        offers=_shares(code_of, weights.get(segment or "", {}), by_hand, evidence, paused),
+        steps=[_past(step, code_of) for step in steps], won=await _uplift(ctx, row, _newest(of_all)),
     )  # fmt: skip
 
 
+def _note(ctx: Context, steps: Sequence[Step]) -> str | None:
+    """Why the shares are not changed now."""
+    if steps and steps[-1].at > ctx.now:
+        return f"the clock was set back; they are looked at again from {steps[-1].at:%d %b %H:%M} UTC on"
+    return steps[-1].note if steps else None
+
+
+def _newest(steps: Sequence[Step]) -> dict[int, Evidence]:
+    """What the last decided shares were made from."""
+    return next((step.evidence for step in reversed(steps) if step.evidence), {})
+
+
 def _shares(
-    code_of: dict[int, str], weights: Weights, by_hand: Weights, evidence: dict[int, Evidence]
+    code_of: dict[int, str], weights: Weights, by_hand: Weights, evidence: dict[int, Evidence], paused: set[int]
 ) -> list[OfferShare]:
     whole = sum(by_hand.values()) or 1
     shares = []
     for offer_id, weight in by_hand.items():
         known = evidence.get(offer_id)
         shares.append(OfferShare(
-            offer=code_of[offer_id], by_hand=100 * weight / whole,
+            offer=code_of[offer_id], by_hand=100 * weight / whole, paused=offer_id in paused,
             share=weights.get(offer_id, 0) / 100 if weights else 100 * weight / whole,
             clicks=known.clicks if known else None, earnings=round(known.earnings) if known else None,
             spread=round(known.spread) if known else None,
@@ -199,7 +222,7 @@ def _past(step: Step, code_of: dict[int, str]) -> PastShares:
 
 
 async def _uplift(ctx: Context, row: Row[Any], evidence: dict[int, Evidence]) -> Uplift | None:
-    """What was won since the comparison began; None without a holdout."""
+    """What was won with all visitors since the comparison began; None without a holdout."""
     holdout = distribution.holdout_of(row)
     if row.distribute != distribution.AUTO or not holdout or row.distributed_since is None:
         return None

@@ -228,7 +228,8 @@ async def contradictions(ctx: Context, rule: Rule, *, force: bool, but: int = 0)
                 f"{other.terms.rule}. Change one, or say force=true", field="rule",
             )  # fmt: skip
         if may:
-            warnings.append(f"{other.name} ({other.code}) does the opposite under another condition: "
+            when = "while both conditions hold" if shared else "under another condition"
+            warnings.append(f"{other.name} ({other.code}) does the opposite {when}: "
                             "if they undo each other three times, both are stopped")  # fmt: skip
     return warnings
 

@@ -21,6 +21,7 @@ NOTABLE = 50  # a change of a weight that is worth a step, in hundredths of a pe
 _STALE = timedelta(hours=6)  # after which a step is stored although nothing changed
 
 WAITING = "no day of any offer is settled yet"
+NOTHING_OPEN = "no offer is open: each is paused or of weight 0"
 
 
 async def tick(runtime: Runtime) -> int:
@@ -63,6 +64,8 @@ async def _campaign(
     runtime: Runtime, row: Row[Any], members: Weights, past: dict[str, list[Step]], earnings: Earnings
 ) -> bool:
     now = runtime.clock()
+    if not members and past[""]:
+        return await _kept(runtime, row, past[""][-1], NOTHING_OPEN)
     if not past[""] or set(past[""][-1].weights) != set(members):
         clicks = {offer: history.clicks for offer, history in earnings.histories.get("", {}).items()}
         return await _begin(runtime, row, clicks)
@@ -70,10 +73,7 @@ async def _campaign(
         return False
     if len(members) < 2 or earnings.faults or not earnings.settled:
         note = "; ".join(earnings.faults) or ("only one offer is open" if len(members) < 2 else WAITING)
-        last = past[""][-1]
-        return await _store(runtime, row, [Step(
-            at=now, segment="", begins=False, weights=last.weights, evidence=last.evidence, note=note
-        )] if last.note != note else [])  # fmt: skip
+        return await _kept(runtime, row, past[""][-1], note)
     recent = {
         segment: [step.weights for step in distribution.of_last_hour(steps, now)]
         for segment, steps in past.items()
@@ -89,6 +89,16 @@ async def _campaign(
         if (step := _step(decision, segment, past.get(segment, []), now)) is not None
     ]
     return await _store(runtime, row, steps)
+
+
+async def _kept(runtime: Runtime, row: Row[Any], last: Step, note: str) -> bool:
+    """The weights stay; why is said once."""
+    now = runtime.clock()
+    if last.note == note or last.at > now:
+        return False
+    return await _store(runtime, row, [Step(
+        at=now, segment="", begins=False, weights=last.weights, evidence=last.evidence, note=note
+    )])  # fmt: skip
 
 
 async def _begin(runtime: Runtime, row: Row[Any], clicks: dict[int, int]) -> bool:

@@ -143,6 +143,7 @@ def test_devices_have_shares_of_their_own_and_what_was_won_is_what_one_counts(
         assert moved
         assert max(moved) <= 20.01
     won = hub.get("campaign/distribution", campaign="spring-push")["won"]
+    assert hub.get("campaign/distribution", campaign="spring-push", segment="mobile")["won"] == won  # of all visitors
     reasons = {of["click_id"]: of["reason"] for of in all_clicks(hub)}
     sides = Counter(reasons[click_id] for click_id in deposited)
     assert (won["first_deposits"], won["held_out_first_deposits"]) == (sides["chosen"], sides["holdout"])

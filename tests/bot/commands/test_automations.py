@@ -106,7 +106,9 @@ async def test_an_automation_that_contradicts_another_is_refused(opened: Opened)
         assert fits["warnings"] == []
         warned = await say(f'automation add "resume offer when roi > 1% over 14d" {HERE}')
         assert "if they undo each other" in warned["warnings"][0]
-        assert (await say(f'automation add "resume offer when epc < 0.30 over 3d" force=true {HERE}'))["warnings"]
+        assert "under another condition" in warned["warnings"][0]
+        forced = await say(f'automation add "resume offer when epc < 0.30 over 3d" force=true {HERE}')
+        assert "Stop (automation-1) does the opposite while both conditions hold" in forced["warnings"][0]
 
 
 FAULTS = (

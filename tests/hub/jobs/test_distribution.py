@@ -140,13 +140,33 @@ async def test_an_offer_paused_or_resumed_begins_again_within_the_floor(opened: 
             await tx.execute(update(offers).where(offers.c.code == "lucky-two").values(status="paused"))
         assert await tick(runtime_of(say)) == 1
         assert await shares(say) == pytest.approx({"lucky-one": 50.0, "lucky-three": 50.0}, abs=0.01)
-        async with say.database.begin() as tx:
-            await tx.execute(update(offers).values(status="active"))
+        await set_status(say, "active")
         say.later(minutes=5)
         assert await tick(runtime_of(say)) == 1
         resumed = await shares(say)
         assert round(sum(resumed.values()), 2) == 100
         assert resumed["lucky-two"] >= 16.6  # half of an equal share, until it has had clicks
+
+
+async def test_with_no_offer_open_it_says_so_once_and_begins_again_when_one_is(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await campaign(say)
+        await set_status(say, "paused")
+        assert [await tick(runtime_of(say)) for _ in range(2)] == [1, 0]
+        shown = await say("campaign distribution spring")
+        assert shown["note"] == "no offer is open: each is paused or of weight 0"
+        assert [offer["paused"] for offer in shown["offers"]] == [True, True]
+        assert "Lucky late (paused)" in say.shown
+        await set_status(say, "active")
+        say.later(minutes=5)
+        assert await tick(runtime_of(say)) == 1
+        assert await shares(say) == {"lucky-early": 50.0, "lucky-late": 50.0}
+        assert (await say("campaign distribution spring"))["note"] == "no day of any offer is settled yet"
+
+
+async def set_status(say: Asker, status: str) -> None:
+    async with say.database.begin() as tx:
+        await tx.execute(update(offers).values(status=status))
 
 
 async def test_a_clock_set_back_changes_nothing(opened: Opened) -> None:
@@ -156,6 +176,7 @@ async def test_a_clock_set_back_changes_nothing(opened: Opened) -> None:
         await history(say, ids, "late", days=10, ftds=4, paid=200)
         say.later(minutes=-30)
         assert await tick(runtime_of(say)) == 0
+        assert (await say("campaign distribution spring"))["note"].startswith("the clock was set back; they are looked")
         assert await shares(say) == {"lucky-early": 50.0, "lucky-late": 50.0}
         say.later(minutes=60)
         assert await tick(runtime_of(say)) == 1
