@@ -208,7 +208,16 @@ def _bound(text: str) -> str:
         limit = "at least" if match[3] == ">=" else "at most"
         unit = {"str": " characters", "array": " values"}.get(match[1], "") if match[2] else ""
         return f"write {limit} {match[4]}{unit}"
+    if match := re.fullmatch(r"Expected `([\w| ]+)`, got `(\w+)`", text):
+        wanted = [_KINDS.get(kind, kind) for kind in match[1].split(" | ") if kind != "null"]
+        return f"write {' or '.join(wanted)}, not {_KINDS.get(match[2], match[2])}"
     return text[:1].lower() + text[1:]
+
+
+_KINDS = {
+    "int": "a whole number", "float": "a number", "decimal": "a number", "str": "a text", "bool": "yes or no",
+    "array": "a list", "object": "names with values", "null": "nothing", "date": "a day", "datetime": "a time",
+}  # fmt: skip
 
 
 def _value(name: str, annotation: Any, value: Any, today: date) -> Any:

@@ -6,7 +6,9 @@ from typing import Annotated, Any
 
 import pytest
 
+import bot.commands  # noqa: F401  registers every command
 from bot.core.arguments import EMPTIES, NONE, Arguments, MissingFields, choices, fill, secret, secret_fields
+from bot.core.command import COMMANDS
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 
@@ -97,3 +99,10 @@ def test_missing_fields_are_listed_for_a_form() -> None:
 
 def test_secrets_are_known() -> None:
     assert secret_fields(Example) == {"key"}
+
+
+def test_what_is_of_another_kind_is_refused_in_words_of_people() -> None:
+    command = COMMANDS["campaign edit"]
+    for weights in ("a:0,5", ["x"]):
+        with pytest.raises(Refused, match=r"^weights: write a whole number, not a text$"):
+            fill(command.parameters, {"campaign": "c", "weights": weights}, TODAY)
