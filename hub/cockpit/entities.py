@@ -1,6 +1,5 @@
 """Lists and pages of campaigns, offers, casinos, sites, sources, domains and accounts, with their latest figures."""
 
-import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -137,7 +136,7 @@ def entity_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
 def _routes(cockpit: Cockpit, kind: Kind) -> list[HTTPRouteHandler]:
     @cockpit.get(f"/cockpit/{kind.noun}")
     async def listing(visit: Visit) -> Response[Any]:
-        (items, following), figures = await asyncio.gather(_items(visit, kind), _figures(visit, kind))
+        (items, following), figures = await visit.together(_items(visit, kind), _figures(visit, kind))
         names = await visit.labels("group", *(key for key, _ in kind.columns if key in _NAMED))
         narrowed = any(visit.query.get(name) for name in ("find", "status", "group", "tag"))
         return await visit.html(

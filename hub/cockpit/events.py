@@ -70,7 +70,7 @@ class Feed:
         queue: asyncio.Queue[list[Sent]] = asyncio.Queue(maxsize=KEPT)
         self._listeners.add(queue)
         if self._task is None or self._task.done():
-            self._task = tasks.start_loop("live events", self._poll)
+            self._task = tasks.start_loop("live events", lambda: self._runtime.database.pace.run(self._poll()))
         return queue
 
     def leave(self, queue: "asyncio.Queue[list[Sent]]") -> None:

@@ -2,8 +2,7 @@
 
 import asyncio
 import base64
-import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,7 +22,7 @@ from hub.cockpit.assets import Assets
 from hub.cockpit.session import CSRF_FIELD, Session, Sessions
 from hub.runtime.runtime import Runtime
 from storage.clicks.queries import ensure_codec
-from storage.db.turns import HOLD, in_turns
+from storage.db.turns import in_turns
 from storage.ledger.clicks.click_id import Codec
 from storage.ledger.errors import CasinoFluxError, Forbidden, Missing, Refused
 
@@ -38,8 +37,6 @@ HEADERS = {
         "connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
 }  # fmt: skip
-_LATE = 0.001  # seconds: a loop that comes back later than this has clicks to answer
-_REST = 10 * HOLD  # seconds that a page then waits between its pieces
 FOLDER = Path(__file__).parent / "templates"
 
 T = TypeVar("T")
@@ -139,6 +136,11 @@ class Visit:
         self.behind = max(self.behind, context.notes.get("behind", 0))
         return result
 
+    async def together(self, *work: Coroutine[Any, Any, Any]) -> Any:
+        """The results of what this request does at the same time, all of it at the pace of the request."""
+        pace = self.cockpit.runtime.database.pace
+        return await asyncio.gather(*(pace.run(one) for one in work))
+
     async def ask_if_allowed(self, name: str, **arguments: Any) -> Any:
         """A command's result, or None where this person may not ask."""
         if not self.may(name):
@@ -191,22 +193,14 @@ class Visit:
         return Response("", status_code=303, headers=HEADERS | {"location": location}, cookies=cookies)
 
 
-async def _let_others_go_first() -> None:
-    """Give the event loop its turn; while it is busy with clicks, pages take a tenth of it."""
-    began = time.perf_counter()
-    await asyncio.sleep(0)
-    if time.perf_counter() - began > _LATE:
-        await asyncio.sleep(_REST)
-
-
 async def _written(pieces: Iterator[str]) -> str:
     """A page out of its pieces; the event loop has its turn as in `each`."""
-    return "".join([piece async for piece in in_turns(pieces, _let_others_go_first)])
+    return "".join([piece async for piece in in_turns(pieces)])
 
 
 async def each(items: Sequence[T], make: Callable[[T], R]) -> list[R]:
     """`make` of each; the event loop has its turn every few milliseconds."""
-    return [make(item) async for item in in_turns(items, _let_others_go_first)]
+    return [make(item) async for item in in_turns(items)]
 
 
 def _toast(value: str) -> Toast | None:

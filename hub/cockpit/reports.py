@@ -1,6 +1,5 @@
 """Reports: a range, grouped and filtered, compared with another range, as believed at any moment."""
 
-import asyncio
 from datetime import date, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -156,12 +155,10 @@ async def _campaigns(visit: Visit, view: ReportView) -> list[str]:
 
 async def _page(visit: Visit, view: ReportView) -> Response[Any]:
     first, last = view.days(visit.context().today)
-    reports = asyncio.gather(
+    report, other, now, names, saved = await visit.together(
         visit.ask("report merged", **view.arguments(first, last)), _compared(visit, view, first, last),
-        _believed_now(visit, view, first, last),
+        _believed_now(visit, view, first, last), visit.labels(*NAMED), visit.ask_if_allowed("view list", limit=100),
     )  # fmt: skip
-    beside = asyncio.gather(visit.labels(*NAMED), visit.ask_if_allowed("view list", limit=100))
-    (report, other, now), (names, saved) = await asyncio.gather(reports, beside)
     table = Table(view=view, columns=_columns(view), names=names, other=_by_group(other), now=_by_group(now))
     rows = _sorted(report.rows, table)
     return await visit.html(

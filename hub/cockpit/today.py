@@ -1,6 +1,5 @@
 """Today: what happened so far against yesterday and the usual day, the last 30 days, what moves, what needs a look."""
 
-import asyncio
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -48,7 +47,7 @@ def today_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
     async def today(visit: Visit) -> Response[Any]:
         context = visit.context()
         day, now = context.today, context.now
-        made, counted, attention = await asyncio.gather(
+        made, counted, attention = await visit.together(
             _read(visit, day, now), _counts(visit, day, now), _attention(visit, day, now)
         )
         report = made.by_day

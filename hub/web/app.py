@@ -84,6 +84,8 @@ class Hub(Litestar):
             if refused is not None:
                 await refused.to_asgi_response(None, Request(scope))(scope, receive, send)
                 return
+            await self.runtime.database.pace.run(super().__call__(scope, receive, send))
+            return
         await super().__call__(scope, receive, send)
 
     async def _from_another_tracker(self, scope: Any, receive: Any, send: Any) -> bool:

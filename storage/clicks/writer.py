@@ -260,6 +260,7 @@ class Writer:
         self.tally["clicks"] += len(batch.clicks)
         self.tally["outgoing"] += len(batch.outgoing)
         self._answer(taken)
+        self._database.pace.round_ended(len(taken))
 
     async def _write_taken(self, taken: list[Waiting], *, hopeful: bool) -> Batch:
         """One transaction, committed. Raises Overtaken if `hopeful`, and what the database raises."""
@@ -269,6 +270,7 @@ class Writer:
             async with self._connection.transaction(PATIENCE):
                 if not taken:
                     taken += self._take()
+                self._database.pace.round_began(len(taken))
                 counts, self._counts = self._counts, counts
                 batch = Batch(self._state, [job for job, _ in taken], counts, hopeful=hopeful)
                 await batch.store(self._clock(), self._all_decided)

@@ -19,6 +19,7 @@ from sqlalchemy.exc import InvalidatePoolError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from storage.db.direct_sqlite import DirectSqlite, run_without_suspending
+from storage.db.pace import Pace
 from storage.db.unavailable import (
     CommitUnknown,
     DatabaseFile,
@@ -46,18 +47,25 @@ MOST_OPEN = 30  # the same, at most; storage.db.pool_size lowers it to what the 
 
 
 class WriteLock(asyncio.Lock):
-    """The lock of this process's writers, which knows how many wait for it."""
+    """The lock of this process's writers, which knows how many wait for it; who holds it waits for no turn."""
 
-    def __init__(self) -> None:
+    def __init__(self, pace: Pace) -> None:
         super().__init__()
         self.waiting = 0
+        self._pace = pace
 
     async def acquire(self) -> Literal[True]:
         self.waiting += 1
         try:
-            return await super().acquire()
+            await super().acquire()
+            self._pace.held_up = self._pace.stepping
+            return True
         finally:
             self.waiting -= 1
+
+    def release(self) -> None:
+        self._pace.held_up = False
+        super().release()
 
 
 class Database:
@@ -74,7 +82,8 @@ class Database:
         self.sqlite = parsed.get_backend_name() == "sqlite"
         self.pooled = is_pooled(parsed)  # by PgBouncer
         self.file = DatabaseFile(parsed.database or "" if self.sqlite else "")
-        self.write_lock = WriteLock()
+        self.pace = Pace()
+        self.write_lock = WriteLock(self.pace)
         self.direct = DirectSqlite(self.file, self.write_lock) if self.sqlite else None
         self.engine = create_engine(parsed, self.file)
         self._held = ""

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import TypeVar
 
-HOLD = 0.001  # seconds that work holds the event loop at a time
+HOLD = 0.0005  # seconds that work holds the event loop at a time
 
 T = TypeVar("T")
 
