@@ -1,12 +1,14 @@
 """What distribution earns in simulated campaigns, against equal weights, last-24-hours conversions and an oracle.
 
-`python -m bench distribution` measures; `python -m bench.distribution [seeds]` prints the table of docs/automation.md.
+`python -m bench distribution` prints each world and measures; `python -m bench.distribution [seeds] [first seed]`
+prints the tables of docs/automation.md: the twenty worlds, and twenty more of the same kinds.
 """
 
 import asyncio
+import os
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 
@@ -16,17 +18,17 @@ from bench.stage import Line, Server, folder, middle, ratio, rounds, servers, se
 from storage.db.engine import Database
 from storage.ledger.distribution.weights import WHOLE
 from storage.tables import campaign_offers, campaigns
-from tests.storage.ledger.distribution.worlds import LEARNING, Outcome, World, simulate, worlds
+from tests.storage.ledger.distribution.worlds import LEARNING, Outcome, World, further_worlds, simulate, worlds
 
 WAYS = ("equal", "last 24 hours", "distribution", "clairvoyant", "oracle")
 SEEDS = 3
 
 
-def measured(seeds: int) -> dict[str, list[Outcome]]:
+def measured(of: Sequence[World], seeds: Iterable[int]) -> dict[str, list[Outcome]]:
     """Outcomes by the world's name, one a seed."""
     outcomes: dict[str, list[Outcome]] = {}
-    with ProcessPoolExecutor() as pool:
-        for outcome in pool.map(_one, product(worlds(), range(1, seeds + 1))):
+    with ProcessPoolExecutor(int(os.environ.get("BENCH_PROCESSES", 0)) or None) as pool:
+        for outcome in pool.map(_one, product(of, seeds)):
             outcomes.setdefault(outcome.world.name, []).append(outcome)
     return outcomes
 
@@ -91,7 +93,8 @@ async def distribute(url: str) -> None:
 
 
 def lines(*, seeds: int = 1, n: int = 5, seconds: float = 2.0) -> list[Line]:
-    outcomes = measured(seeds)
+    outcomes = measured(worlds(), range(1, seeds + 1))
+    print(f"\n{table(outcomes)}", flush=True)
     unequal = [of for of in outcomes.values() if not of[0].world.equal]
     equal = [of for of in outcomes.values() if of[0].world.equal]
     every = [outcome for of in outcomes.values() for outcome in of]
@@ -107,5 +110,10 @@ def lines(*, seeds: int = 1, n: int = 5, seconds: float = 2.0) -> list[Line]:
     ]  # fmt: skip
 
 
+def main(seeds: int = SEEDS, first: int = 1) -> None:
+    for of in (worlds(), further_worlds()):
+        print(f"seeds {first} to {first + seeds - 1}\n{table(measured(of, range(first, first + seeds)))}\n", flush=True)
+
+
 if __name__ == "__main__":
-    print(table(measured(int(sys.argv[1]) if len(sys.argv) > 1 else SEEDS)))
+    main(*map(int, sys.argv[1:]))

@@ -5,7 +5,8 @@
   conversions*): clicks and FTDs count as far as their delay has passed. The delay is not known either: the shapes it
   may have are averaged by how well they explain the days so far (marginal likelihood of a Gamma-Poisson model).
 - Commission is the settled one; where it is pending the forecast stands for it, with the forecast's own variance.
-- What all offers have in common is the prior of each (empirical Bayes), so that one without history is worth a try.
+- What all offers have in common is the prior of each, as far as they turn out alike (empirical Bayes: Morris 1983,
+  *Parametric empirical Bayes inference*), so that one without history is worth a try. Rev share: see `players`.
 - The past is forgotten with a half-life (Raj, Kalyani 2017, *Taming non-stationary bandits: a Bayesian approach*), and
   from the day on which a rate has plainly changed nothing before it counts (generalised likelihood ratio: Besson,
   Kaufmann, Maillard, Seznec 2022, *Efficient change-point detection for tackling piecewise-stationary bandits*).
@@ -19,9 +20,12 @@ from operator import mul
 
 import msgspec
 
-HALF_LIFE = 21.0  # days after which a past day counts half
-PRIOR_PAYMENTS = 6.0  # events that the common rate is worth as evidence of an offer's own: it strays by two fifths
-PLAYER_VARIANCE = 4.0  # of what players bring by rev share, in squares of the mean: some bring most of it
+from storage.ledger.distribution.players import Cohorts, lifetimes
+
+HALF_LIFE = 30.0  # days after which a past day counts half
+PRIOR_PAYMENTS = 6.0  # events that the common rate is worth as evidence of an offer's own, before any is known
+_FEW_SERIES = 2.0  # series that this is worth as evidence of how far rates differ
+_LEAST_ALIKE, _MOST_ALIKE = 2.0, 40.0  # payments that a common rate may be worth
 _CHANGED = 8.0  # log likelihood ratio from which a rate has changed: one day in some thousands by chance
 _EVERY_DAY = 0.02  # share of each delay that is spread evenly, so that no day is impossible
 
@@ -67,13 +71,15 @@ class OfferHistory(msgspec.Struct, frozen=True, kw_only=True):
 class ClickValue(msgspec.Struct, frozen=True, kw_only=True):
     """Earnings per click in micro-units, and their standard deviation. `arrived` is the share of the clicks'
     commission that has come by now, `payments` how many independent payments are behind it, `first_deposit` what an
-    FTD brings in all (a click, where no FTDs are reported)."""
+    FTD brings in all (a click, where no FTDs are reported). `common`: the part of the standard deviation by which all
+    offers with such a part stray together."""
 
     mean: float
     spread: float
     arrived: float = 0.0
     payments: float = 0.0
     first_deposit: float = 0.0
+    common: float = 0.0
 
 
 class _Delay(msgspec.Struct, frozen=True):
@@ -93,6 +99,7 @@ class _Rate(msgspec.Struct, frozen=True):
     variance: float
     exposure: float
     events: float
+    common: float = 0.0  # part of the variance that moves all offers alike
 
 
 _WAITS = range(2, 17, 2)
@@ -103,7 +110,6 @@ _COMMISSION_DELAYS = (
     _Delay(prior=20.0), *(_Delay(decay, grows=grows) for decay in (0.6, 0.8, 0.9) for grows in (False, True)),
     *(_Delay(0.5, wait, grows) for wait in _WAITS for grows in (False, True)),
 )  # fmt: skip
-_STAYING = (_Delay(0.5 ** (1 / 45)),)  # players: half are left after 45 days, as the forecast takes it
 
 
 def click_values(histories: Sequence[OfferHistory]) -> list[ClickValue]:
@@ -113,9 +119,35 @@ def click_values(histories: Sequence[OfferHistory]) -> list[ClickValue]:
     known = list(zip(histories, reports, strict=True))
     conversions = _rates([_Series.of_conversions(history, reported) for history, reported in known])
     usual = _common([(rate.mean, 1.0) for rate, reported in zip(conversions, reports, strict=True) if reported]) or 1.0
-    once = _rates([_Series.of_commission(*of, shared=False) for of in known], first_deposits_per_click=usual)
-    share = _rates([_Series.of_commission(*of, shared=True) for of in known], first_deposits_per_click=usual)
+    share = _shares_of_revenue(known, usual)
+    shared = [rate for rate, history in zip(share, histories, strict=True) if history.shared_part]
+    otherwise = abs(sum(rate.mean for rate in shared)) / len(shared) if shared else 0.0
+    once = _rates(
+        [_Series.of_commission(*of) for of in known], first_deposits_per_click=usual, otherwise=otherwise
+    )  # fmt: skip
     return [_value(*of) for of in zip(histories, reports, conversions, once, share, strict=True)]
+
+
+def _shares_of_revenue(known: Sequence[tuple[OfferHistory, bool]], usual: float) -> list[_Rate]:
+    """What players by rev share bring in all, by FTD, or by click where no FTDs are reported; `usual`: FTDs per
+    click."""
+    made = [_Rate(0.0, 0.0, 0.0, 0.0)] * len(known)
+    mine = [at for at, (history, _) in enumerate(known) if history.shared_part]
+    found = lifetimes([_cohorts(*known[at], usual) for at in mine], otherwise=1.0)
+    for at, of in zip(mine, found, strict=True):
+        per = 1.0 if known[at][1] else usual
+        events = of.mean**2 / of.variance if of.variance else 0.0
+        made[at] = _Rate(of.mean * per, of.variance * per**2, of.arrived / per, events, of.common * per**2)
+    return made
+
+
+def _cohorts(history: OfferHistory, reported: bool, usual: float) -> Cohorts:
+    days, part = history.days, history.shared_part
+    return Cohorts(
+        players=[1.0 * (day.first_deposits or 0) if reported else usual * day.clicks for day in days],
+        amounts=[_known(day, part, shared=True) for day in days],
+        variances=[(part * day.spread) ** 2 if day.commission is None else 0.0 for day in days],
+    )  # fmt: skip
 
 
 def _value(history: OfferHistory, reported: bool, conversion: _Rate, once: _Rate, share: _Rate) -> ClickValue:
@@ -130,7 +162,7 @@ def _value(history: OfferHistory, reported: bool, conversion: _Rate, once: _Rate
             conversion.variance * first_deposit**2 + variance * conversion.mean**2 + conversion.variance * variance
         ),
         arrived=min(arrived / of, 1.0) if of else 0.0, payments=once.events + share.events,
-        first_deposit=first_deposit,
+        first_deposit=first_deposit, common=conversion.mean * sqrt(share.common),
     )  # fmt: skip
 
 
@@ -143,7 +175,6 @@ class _Series(msgspec.Struct, frozen=True, kw_only=True):
     variances: list[float]
     delays: tuple[_Delay, ...]
     size: float | None = 1.0  # None: of what the events are, they say themselves
-    varies: float = 0.0  # how far single payments vary, in squares of their mean, over what days tell
     per_click: bool = False
     nothing: float = 1.0  # the rate where there are no exposures
 
@@ -161,18 +192,16 @@ class _Series(msgspec.Struct, frozen=True, kw_only=True):
         )  # fmt: skip
 
     @classmethod
-    def of_commission(cls, history: OfferHistory, reported: bool, *, shared: bool) -> "_Series":
-        """Commission by FTDs, or by clicks where no FTDs are reported: the rev share, or all other."""
-        days, part = history.days, history.shared_part
-        if not (part if shared else 1 - part):
-            return cls(exposures=[], events=[], variances=[], delays=_STAYING, nothing=0.0)
-        scale = part if shared else 1 - part  # of what the forecast expects of both
+    def of_commission(cls, history: OfferHistory, reported: bool) -> "_Series":
+        """Commission by FTDs, or by clicks where no FTDs are reported: all that is no rev share."""
+        days, scale = history.days, 1 - history.shared_part  # of what the forecast expects of both
+        if not scale:
+            return cls(exposures=[], events=[], variances=[], delays=_COMMISSION_DELAYS[:1], nothing=0.0)
         return cls(
             exposures=[1.0 * ((day.first_deposits or 0) if reported else day.clicks) for day in days],
-            events=[_known(day, scale, shared=shared) for day in days],
+            events=[_known(day, scale, shared=False) for day in days],
             variances=[(scale * day.spread) ** 2 if day.commission is None else 0.0 for day in days],
-            delays=_STAYING if shared else _COMMISSION_DELAYS, size=None, per_click=not reported,
-            varies=PLAYER_VARIANCE if shared else 0.0,
+            delays=_COMMISSION_DELAYS, size=None, per_click=not reported,
         )  # fmt: skip
 
 
@@ -182,25 +211,53 @@ def _known(day: OfferDay, scale: float, *, shared: bool) -> float | None:
     return 1.0 * (day.shared if shared else day.commission - day.shared)
 
 
-def _rates(several: Sequence[_Series], *, first_deposits_per_click: float = 1.0) -> list[_Rate]:
+def _rates(several: Sequence[_Series], *, first_deposits_per_click: float = 1.0, otherwise: float = 0.0) -> list[_Rate]:
     """Each series' rate. The prior is what the series of one unit have in common, where they have anything; else what
-    those of the other unit have."""
+    those of the other unit have, or `otherwise`, by FTD."""
     learners = {place: _Learner(series) for place, series in enumerate(several) if series.exposures}
-    sums = {place: learner.known_sums() for place, learner in learners.items()}
+    units = [[place for place in learners if several[place].per_click is per_click] for per_click in (False, True)]
+    usual = [_Usual(_common([learners[place].known_sums() for place in of])) for of in units]
     for _ in range(2):
-        priors = [
-            _common([of for place, of in sums.items() if several[place].per_click is per_click])
-            for per_click in (False, True)
-        ]
-        by_first_deposit = priors[0] or priors[1] / first_deposits_per_click or 1.0
-        by_click = priors[1] or priors[0] * first_deposits_per_click or 1.0
-        rates = {
-            place: learner.rate(by_click if several[place].per_click else by_first_deposit)
-            for place, learner in learners.items()
-        }
-        sums = {place: (rate.mean * rate.exposure, rate.exposure) for place, rate in rates.items()}
+        usual = _of_both(usual, first_deposits_per_click, otherwise)
+        rates = {place: learner.rate(usual[several[place].per_click]) for place, learner in learners.items()}
+        usual = [of.learnt([rates[place] for place in unit]) for of, unit in zip(usual, units, strict=True)]
     nothing = [_Rate(series.nothing, 0.0, 0.0, 0.0) for series in several]
     return [rates.get(place, rate) for place, rate in enumerate(nothing)]
+
+
+class _Usual(msgspec.Struct, frozen=True):
+    """What series have in common: their rate, and how many payments that is worth as evidence of another's."""
+
+    rate: float
+    payments: float = PRIOR_PAYMENTS
+
+    def learnt(self, rates: Sequence[_Rate]) -> "_Usual":
+        """The same by what the series have turned out to be: the mean of their own rates and how far these differ, each
+        weighed by how sure it is (method of moments of a Gamma-Poisson model)."""
+        means, whole, strays, certain = 0.0, 0.0, _FEW_SERIES / PRIOR_PAYMENTS, _FEW_SERIES
+        for rate in rates:
+            payments = rate.mean**2 / rate.variance - self.payments if rate.variance else 0.0
+            due = (payments + self.payments) * self.rate / rate.mean - self.payments if rate.mean > 0 else 0.0
+            if due <= 0:
+                continue
+            sure = due / (due + PRIOR_PAYMENTS)
+            means, whole = means + sure * payments / due, whole + sure
+            strays += sure**2 * ((payments / due - 1) ** 2 - 1 / due)
+            certain += sure**2
+        if not whole:
+            return self
+        alike = min(max(strays / certain, 1 / _MOST_ALIKE), 1 / _LEAST_ALIKE)
+        return _Usual(abs(means / whole) * self.rate, 1 / alike)
+
+
+def _of_both(usual: Sequence[_Usual], first_deposits_per_click: float, otherwise: float) -> list[_Usual]:
+    """Where one unit, FTDs or clicks, has nothing in common the other's stands for it."""
+    by_first_deposit, by_click = usual
+    rate = by_first_deposit.rate or by_click.rate / first_deposits_per_click or otherwise or 1.0
+    return [
+        msgspec.structs.replace(by_first_deposit, rate=rate),
+        msgspec.structs.replace(by_click, rate=by_click.rate or rate * first_deposits_per_click),
+    ]
 
 
 def _common(sums: Sequence[tuple[float, float]]) -> float:
@@ -225,10 +282,10 @@ class _Learner:
         shares = _weighed(self._priors)
         return sum(self._events), sum(share * sum(due) for share, due in zip(shares, self._due, strict=True))
 
-    def rate(self, prior: float) -> _Rate:
+    def rate(self, usual: _Usual) -> _Rate:
         """The rate with each delay, weighed by how well that explains the days: a Gamma posterior, which counts in
         payments of one size."""
-        series, days = self._series, len(self._series.exposures)
+        series, days, prior = self._series, len(self._series.exposures), usual.rate
         weights = [_forgetting(days)[d] for d in self._known]
         size = series.size or _size(series, prior)
         shares = self._shares(weights, size=size, prior=prior)
@@ -241,9 +298,9 @@ class _Learner:
             since = _changed([self._events[at] for at, _ in exact], [expected[at] for at, _ in exact])
         if since:
             weights = [0.0 if at < exact[since][0] else weight for at, weight in enumerate(weights)]
-        before = PRIOR_PAYMENTS * size / prior
-        amount = sum(map(mul, weights, self._events)) + PRIOR_PAYMENTS * size
-        payments = PRIOR_PAYMENTS + sum(weights[at] * max(self._events[at], 0.0) for at, _ in exact) / size
+        before = usual.payments * size / prior
+        amount = sum(map(mul, weights, self._events)) + usual.payments * size
+        payments = usual.payments + sum(weights[at] * max(self._events[at], 0.0) for at, _ in exact) / size
         variance = size**2 * payments + sum(
             (weight * weight * series.variances[d]) for weight, d in zip(weights, self._known, strict=True)
         )
@@ -278,7 +335,7 @@ class _Learner:
         amount = sum(weights[at] * self._events[at] for at in exact) + PRIOR_PAYMENTS * size
         due = [(self._events[at], amount / exposure * expected[at]) for at in exact]
         strays = sum((event - middle) ** 2 / max(abs(middle), size / 4) for event, middle in due)
-        return max((2 * size + strays) / (2 + len(exact)), size * max(0.1, self._series.varies))
+        return max((2 * size + strays) / (2 + len(exact)), size * 0.1)
 
 
 def _lagged(series: _Series, delay: _Delay) -> list[float]:

@@ -18,8 +18,8 @@ from storage.ledger.distribution.earnings import ClickValue
 
 WHOLE = 10_000  # what weights add up to: a weight is in hundredths of a per cent
 FEW_OFFERS = 6
-RESHAPED = 1.5  # power of the probabilities of more offers than that
-_NODES = 48  # of the integral
+RESHAPED = 2.0  # power of the probabilities of more offers than that
+_NODES, _COMMON_NODES = 48, 5  # of the integrals
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +45,8 @@ def best_shares(values: Sequence[ClickValue]) -> list[float]:
     """The probability of each offer to earn most per click."""
     if len(values) == 1:
         return [1.0]
-    shares = [_best(values, place) for place in range(len(values))]
+    moved = _nodes(_COMMON_NODES) if any(value.common for value in values) else (0.0,)
+    shares = [sum(_best(values, place, at) for at in moved) for place in range(len(values))]
     total = sum(shares)
     return [share / total for share in shares]
 
@@ -59,29 +60,35 @@ def visitor_shares(best: Sequence[float]) -> list[float]:
     return [part / total for part in parts]
 
 
-def _best(values: Sequence[ClickValue], place: int) -> float:
-    own = values[place]
-    others = [(value.mean, max(value.spread, 1e-9)) for at, value in enumerate(values) if at != place]
+def _best(values: Sequence[ClickValue], place: int, moved: float) -> float:
+    """How likely an offer earns most, where what they have in common strays by so many standard deviations."""
+    mean, spread = _alone(values[place], moved)
+    others = [_alone(value, moved) for at, value in enumerate(values) if at != place]
     total = 0.0
-    for node in _nodes():
-        at = own.mean + own.spread * node
+    for node in _nodes(_NODES):
+        at = mean + spread * node
         chance = 1.0
-        for mean, spread in others:
-            chance *= 0.5 + 0.5 * erf((at - mean) / (spread * _ROOT))
+        for other, stray in others:
+            chance *= 0.5 + 0.5 * erf((at - other) / (stray * _ROOT))
             if chance < 1e-12:
                 break
         total += chance
     return total / _NODES
 
 
+def _alone(value: ClickValue, moved: float) -> tuple[float, float]:
+    """What an offer's clicks are worth then, and how far that strays by itself."""
+    return value.mean + moved * value.common, max(sqrt(max(value.spread**2 - value.common**2, 0.0)), 1e-9)
+
+
 _ROOT = sqrt(2.0)
 
 
 @cache
-def _nodes() -> tuple[float, ...]:
+def _nodes(n: int) -> tuple[float, ...]:
     """Equally likely values of a standard normal variable."""
     normal = NormalDist()
-    return tuple(normal.inv_cdf((n + 0.5) / _NODES) for n in range(_NODES))
+    return tuple(normal.inv_cdf((at + 0.5) / n) for at in range(n))
 
 
 def share_out(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -78,6 +79,27 @@ def test_an_offer_without_history_is_worth_a_try() -> None:
     known, unknown = click_values([history([4] * 30, [400] * 30), OfferHistory(days=(OfferDay(clicks=0),) * 30)])
     assert 0.5 * known.mean < unknown.mean < 1.5 * known.mean
     assert unknown.spread > 3 * known.spread
+
+
+def test_an_offer_without_history_among_those_of_rev_share_is_worth_a_try() -> None:
+    """Nothing says yet how it pays: it is taken to bring what an FTD of the others does."""
+    known, unknown = click_values(
+        [history([4] * 30, [100] * 30, shared=True), OfferHistory(days=(OfferDay(clicks=0),) * 30)]
+    )
+    assert 0.5 * known.mean < unknown.mean < 1.5 * known.mean
+    assert unknown.spread > known.spread
+
+
+def test_offers_that_turn_out_alike_say_more_about_each_other() -> None:
+    """The last one has had 200 clicks and no FTD."""
+
+    def last(rates: Sequence[int]) -> float:
+        histories = [history([rate] * 30, [100 * rate] * 30) for rate in rates]
+        quiet = OfferDay(clicks=0, first_deposits=0, commission=0)
+        new = OfferHistory(days=(msgspec.structs.replace(quiet, clicks=200), *[quiet] * 29))
+        return click_values([*histories, new])[-1].mean
+
+    assert last([4] * 8) > 1.1 * last([1, 2, 3, 4, 4, 5, 6, 7])
 
 
 def test_where_nothing_reports_ftds_clicks_and_commission_suffice() -> None:

@@ -58,7 +58,7 @@ def test_of_many_offers_the_likeliest_get_more_than_their_probability() -> None:
     assert visitor_shares(few) == pytest.approx(few)
     shares = visitor_shares(many)
     assert sum(shares) == pytest.approx(1)
-    assert shares[0] > 0.5 > shares[1] > shares[2] > 0.03
+    assert shares[0] > 0.65 > shares[1] > shares[2] > 0.02
 
 
 def test_the_offer_that_plainly_earns_most_gets_all_but_the_floors() -> None:
@@ -87,3 +87,12 @@ def test_a_new_offer_is_given_clicks_to_be_judged_by() -> None:
 def test_it_begins_with_the_weights_set_by_hand() -> None:
     assert start([3, 1], Limits(), clicks=[1000, 1000]) == [7_500, 2_500]
     assert start([99, 1], Limits(floor=500), clicks=[1000, 1000]) == [9_500, 500]
+
+
+def test_what_is_uncertain_of_all_alike_does_not_blur_which_is_best() -> None:
+    """Two offers that differ plainly but for something that moves both."""
+    alone = [ClickValue(mean=mean, spread=2.0) for mean in (5.0, 4.0)]
+    together = [ClickValue(mean=mean, spread=2.0, common=1.95) for mean in (5.0, 4.0)]
+    assert best_shares(together)[0] > 0.9 > 0.7 > best_shares(alone)[0]
+    against_another = [*together, ClickValue(mean=5.0, spread=0.1)]
+    assert 0.3 < best_shares(against_another)[2] < 0.7

@@ -321,3 +321,50 @@ def worlds(seed: int = 1) -> list[World]:
     ]  # fmt: skip
     # A campaign of many offers has more clicks.
     return [msgspec.structs.replace(world, clicks_a_day=250 if len(world.deals) <= 5 else 500) for world in made]
+
+
+def further_worlds(seed: int = 2) -> list[World]:
+    """Twenty more of the same kinds, with numbers of offers, rates, amounts, delays and traffic of their own. What the
+    method's numbers are was chosen on those of seed 1 and on `worlds`, by traffic of seeds 101 to 103."""
+    chance = Random(f"further {seed}")
+    kinds = ["CPA at once"] * 3 + ["CPA late"] * 5 + ["rev share"] * 4 + ["CPA and rev share"] * 4
+    kinds += ["drifting"] * 2 + ["the best dies overnight"] * 2
+    return [_further(kind, place, chance) for place, kind in enumerate(kinds)]
+
+
+def _further(kind: str, place: int, chance: Random) -> World:
+    offers = chance.randint(2, 12)
+    rate = chance.uniform(0.01, 0.03)
+    rates = rate, rate * chance.uniform(1.5, 3)
+    least = chance.uniform(40, 100)
+    payouts = least, least * chance.uniform(1.5, 4)
+    latest = chance.randint(0, 14)
+
+    def once() -> Deal:
+        return Deal(rate=chance.uniform(*rates), payout=float(round(chance.uniform(*payouts))))
+
+    def late() -> Deal:
+        return msgspec.structs.replace(
+            once(), converts_after=chance.uniform(0, 5), pays_after=chance.randint(0, latest),
+            restates=chance.random() < 0.5,
+        )  # fmt: skip
+
+    def share() -> Deal:
+        return msgspec.structs.replace(
+            once(), half_life=chance.uniform(25, 75), converts_after=chance.uniform(0, 2)
+        )  # fmt: skip
+
+    def either() -> Deal:
+        return share() if chance.random() < 0.5 else late()
+
+    make = {"CPA at once": once, "CPA late": late, "rev share": share, "the best dies overnight": late}.get(
+        kind, either
+    )
+    deals = [make() for _ in range(offers)]
+    if kind == "drifting":
+        deals = [msgspec.structs.replace(deal, drift=chance.uniform(0.01, 0.04)) for deal in deals]
+    if kind == "the best dies overnight":
+        best = max(range(offers), key=lambda at: deals[at].rate * deals[at].payout)
+        deals[best] = msgspec.structs.replace(deals[best], dies_on=chance.randint(25, 45))
+    clicks = chance.choice((250, 350)) if offers <= 5 else chance.choice((400, 600, 800))
+    return World(name=f"{place + 1}: {kind}, {offers} offers", deals=tuple(deals), clicks_a_day=clicks)
