@@ -196,7 +196,7 @@ class Platform(ABC):
             window,
             _code(),
         )
-        digest = hashlib.blake2b(msgspec.json.encode(identity), digest_size=16)
+        digest = hashlib.sha256(msgspec.json.encode(identity))  # which processors have instructions for
         digest.update(raw)
         return digest.hexdigest()
 

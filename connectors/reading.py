@@ -136,7 +136,8 @@ def json_outline(body: bytes, connection: Connection) -> Any:
     """The same as an object of raw values, or a raw list; anything else as it is. Raises ConnectorError."""
     not_html(body, connection)
     try:
-        outline = raw_outline(_RAW.decode(body if body.isascii() else decoded(body)))
+        text = body if body.isascii() else decoded(body)
+        outline = _NAMES.decode(text) if body.startswith(b"{") else raw_outline(_RAW.decode(text))
     except msgspec.MsgspecError:
         return json_of(body, connection)
     return outline if isinstance(outline, dict) or is_raw_list(outline) else json_of(body, connection)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from itertools import islice, repeat
@@ -29,7 +30,7 @@ _MANY = 500  # records whose columns are read at once
 _PART_BYTES = 150_000  # of JSON, the same
 T = TypeVar("T")
 _NONE: Mapping[str, str] = {}
-_TOO_LARGE = 1 << 62  # for a count
+_LARGE = 1 << 60  # with figures beyond this rows are looked at one by one: three of them are too large for databases
 
 TOTALS_LINE = "a totals line"
 TOTALS = "totals"
@@ -176,10 +177,11 @@ class Sheet:
         if self._rows or min(days) < self.window.first.toordinal() or max(days) > self.window.last.toordinal():
             return False
         tag_keys = _each_once(block.tags, str.lower)
-        keys = {*zip(block.days, tag_keys, block.subs, block.parts, repeat(block.currency))}
-        if len(keys) < len(block.days) or not self._keys.isdisjoint(keys):
+        keys_wanted = len(self._keys) + len(block.days)
+        self._keys.update(zip(block.days, tag_keys, block.subs, block.parts, repeat(block.currency)))
+        if len(self._keys) < keys_wanted:
+            self._keys.clear()  # from now on rows are kept one by one
             return False
-        self._keys |= keys
         self._packed.add(block)
         return True
 
@@ -509,7 +511,7 @@ def _figures(columns: RecordColumns, layout: Layout, own: str) -> dict[str, Sequ
 def _counts(cells: Sequence[Any]) -> Sequence[int | None]:
     """Counts; digits alone, as nearly all of them are, the quick way. Raises ValueError."""
     kinds = set(map(type, cells))
-    if kinds == {int} and min(cells) > -_TOO_LARGE and max(cells) < _TOO_LARGE:
+    if kinds == {int} and min(cells) > -_LARGE and max(cells) < _LARGE:
         return cells
     if kinds == {str} and all(cells) and max(map(len, cells)) < 19:
         digits = "".join(cells)
@@ -517,7 +519,14 @@ def _counts(cells: Sequence[Any]) -> Sequence[int | None]:
             return list(map(int, cells))
     if float in kinds:
         raise ValueError("floats may not say what was written")
-    return list(map(read_count, cells))
+    return _none_large(list(map(read_count, cells)))
+
+
+def _none_large(figures: list[int | None]) -> list[int | None]:
+    """The same. Raises ValueError where one is so large that its row has to be looked at."""
+    if max(map(abs, filter(None, figures)), default=0) >= _LARGE:
+        raise ValueError("a figure that databases may not keep")
+    return figures
 
 
 def _amounts(cells: Sequence[Any], mark: Mark, own: str) -> Sequence[int | None] | None:
@@ -525,10 +534,12 @@ def _amounts(cells: Sequence[Any], mark: Mark, own: str) -> Sequence[int | None]
     kinds = set(map(type, cells))
     if float in kinds:
         return _micros_of_floats(cells, kinds)
+    if kinds == {int} and min(cells) > -_WHOLE and max(cells) < _WHOLE:
+        return _micros_of_floats(cells, kinds)
     if kinds == {Decimal}:
-        return list(map(to_micro, cells))
+        return _none_large(list(map(to_micro, cells)))
     amounts = [read_micro(cell, mark, own) for cell in cells]
-    return None if any(currency for _, currency in amounts) else [micro for micro, _ in amounts]
+    return None if any(currency for _, currency in amounts) else _none_large([micro for micro, _ in amounts])
 
 
 def _micros_of_floats(cells: Sequence[Any], kinds: AbstractSet[type]) -> list[int | None]:
@@ -538,15 +549,24 @@ def _micros_of_floats(cells: Sequence[Any], kinds: AbstractSet[type]) -> list[in
     """
     if not kinds <= {int, float}:
         raise ValueError("other than numbers")
-    different = set(cells)
-    if len(different) * 2 < len(cells):
-        numbers = list(different)
-        return list(map(dict(zip(numbers, _exact_micros(numbers), strict=True)).__getitem__, cells))
-    return _exact_micros(cells)
+    with suppress(KeyError):
+        return list(map(_known_micros.__getitem__, cells))
+    numbers = list(set(cells))
+    micros = dict(zip(numbers, _exact_micros(numbers), strict=True))
+    if len(_known_micros) + len(micros) > _MANY_MICROS:
+        _known_micros.clear()
+    _known_micros.update(micros)
+    return list(map(micros.__getitem__, cells))
+
+
+_WHOLE = 1_000_000_000  # below this floats tell micro-units apart
+_MANY_MICROS = 10_000
+_known_micros: dict[float, int | None] = {}
+"""Amounts of earlier parts of reports in micro-units: few are different."""
 
 
 def _exact_micros(numbers: Sequence[float]) -> list[int | None]:
-    if min(numbers) <= -1e9 or max(numbers) >= 1e9:
+    if min(numbers) <= -_WHOLE or max(numbers) >= _WHOLE:
         raise ValueError("more than floats can say")
     micros: list[int | None] = list(map(round, map(mul, numbers, repeat(1e6))))
     if list(map(truediv, micros, repeat(1e6))) != list(numbers):

@@ -5,7 +5,7 @@ Comparing reads only, so that a large report is compared in another process than
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from itertools import chain
 
@@ -20,7 +20,7 @@ from storage.ledger.revenue.sanity import Key, distinct
 from storage.ledger.revenue.suspect import Judge
 from storage.revenue import account_measures
 from storage.revenue.raw_reports import newest, settled_of
-from storage.revenue.row_diff import Changes, batches, differences, has_figures, new_rows, standing
+from storage.revenue.row_diff import Changes, NewRows, batches, differences, has_figures, new_rows, standing
 
 #: Rows whose days are settled together, whole days at least.
 SLICE = 1_000
@@ -92,14 +92,19 @@ def _slice(first: date, last: date, changes: Changes) -> DaySlice:
 
 
 def _new_slices(report: Report, rows: PackedRows) -> list[DaySlice]:
-    """All of the rows, where no figures stand. Raises ConnectorError."""
+    """All of the rows, where no figures stand."""
     by_day, nothing = new_rows(rows)
     slices = []
     for first, last in _runs(report, {day: len(of_day[0]) for day, of_day in by_day.items()}):
         of_days = [by_day.pop(day) for day in _days_back(first, last) if day in by_day]
-        part = [[*chain.from_iterable(columns)] for columns in zip(*of_days, strict=True)]
-        slices.append(_slice(first, last, msgspec.structs.replace(nothing, new=part)))
+        slices.append(_slice(first, last, msgspec.structs.replace(nothing, new=_together(of_days))))
     return slices
+
+
+def _together(parts: Sequence[NewRows]) -> NewRows:
+    if len(parts) == 1:
+        return parts[0]
+    return [[*chain.from_iterable(columns)] for columns in zip(*parts, strict=True)]
 
 
 async def compare_parts(url: str, account_id: int, parts: ReportParts) -> Comparison:

@@ -1,7 +1,7 @@
 """Revenue rows against a report's: what stands, what differs, and how a difference is written."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from itertools import chain
@@ -146,18 +146,13 @@ def differences(rows: Mapping[Key, RevenueRow], stored: Mapping[Key, StoredRow])
 
 
 def new_rows(rows: PackedRows) -> tuple[dict[date, NewRows], Changes]:
-    """All of a report's distinct rows by day, where none of them stands, and changes that they can be put into.
-
-    Raises ConnectorError for figures too large.
-    """
+    """All of a report's distinct rows by day, where none of them stands, and changes that they can be put into."""
     measures = tuple(name for name in MEASURES if name in rows.stated)
     whole = tuple(name for name in measures if name in rows.whole)
     numbers = {number: days(date.fromordinal(number)) for number in rows.days}
     by_day: dict[int, NewRows] = {number: [[] for _ in (*_KNOWN_BY, *measures)] for number in numbers.values()}
     for block in rows.columns():
         figures = [block.figures.get(name, (None,) * len(block.days)) for name in measures]
-        if any(map(_has_large, figures)):
-            check_sizes(block.rows())
         tag_keys = {tag: tag.lower() for tag in set(block.tags)}
         columns: list[Sequence[Any]] = [
             [*map(numbers.__getitem__, block.days)], block.tags, [*map(tag_keys.__getitem__, block.tags)],
@@ -186,12 +181,6 @@ def _days_of(columns: Sequence[Sequence[Any]]) -> Iterator[tuple[int, Sequence[S
         end = bisect_right(in_order, day, start)
         yield day, [column[start:end] for column in columns]
         start = end
-
-
-def _has_large(column: Sequence[int | None]) -> bool:
-    """Whether a figure of the column is too large for databases."""
-    stated: Iterable[int] = column if None not in column else filter(None, column)  # type: ignore[assignment]
-    return max(map(abs, stated), default=0) >= LIMIT
 
 
 def batches(changes: Changes) -> Iterator[Changes]:

@@ -49,7 +49,7 @@ class PackedRows(Sequence[RevenueRow]):
 
     `stated` names the measures that some row states, `whole` those that every row states, `not_zero` those that are not
     zero in some. If they are `distinct`, no two of them are known by the same, all of them lie within the report's
-    days, and no text has blanks around it or a character that databases do not keep.
+    days, and databases keep all of them as they are: no text has blanks around it or a NUL, no figure is too large.
     """
 
     def __init__(self) -> None:

@@ -76,6 +76,25 @@ def test_an_odd_record_is_read_as_ever(at_: int) -> None:
         assert ("stands twice" in report.damage) is damaged
 
 
+@pytest.mark.parametrize("large", [{"visit_count": 1 << 62}, {"net_pl": 5_000_000_000_000}, {"net_pl": -5e12}])
+def test_figures_that_databases_may_not_keep_are_looked_at_one_by_one(large: dict[str, Any]) -> None:
+    records = [record(n, commissions_cpa=0, commissions_total=0) for n in range(1_700)]
+    records[1_200] |= large
+    rows = read(records).rows
+    assert not isinstance(rows, PackedRows)
+    assert list(rows) == read_singly(records)
+
+
+def test_whole_amounts_and_fractions_that_came_before_are_read_alike() -> None:
+    for amounts in ((0, 40, 7), (0.0, 40, 7.5), (7.5, 0, 999_999_999), (1_000_000_000, 0, 7), (True, 1, 1)):
+        records = [record(n, net_pl=amounts[n % 3]) for n in range(1_700)]
+        if amounts[0] is True:
+            with pytest.raises(ConnectorError, match="net_pl"):
+                read(records)
+        else:
+            assert list(read(records).rows) == read_singly(records)
+
+
 def test_what_databases_do_not_keep_is_looked_for() -> None:
     report = read([record(n, link_name="a\0b") for n in range(1_700)])
     assert isinstance(report.rows, PackedRows)
@@ -135,7 +154,6 @@ async def test_packed_rows_are_recorded_and_merged_like_others(opened: Open) -> 
 
 async def test_packed_figures_too_large_are_refused(opened: Open) -> None:
     rows = PackedRows.of(blocks_of([row(FIRST, sub=f"s{n}", ngr=n or 1 << 62) for n in range(1_200)]))
-    rows.distinct = True
     async with opened() as database:
         async with database.begin() as tx:
             books = await build(tx)
