@@ -73,7 +73,7 @@ async def _runtime(database: Database, settings: Any) -> Runtime:
         settings=settings, database=database, box=Box("k"), ports=HubPorts(settings), team_id=team_id,
         clock=lambda: NOW,
     )  # fmt: skip
-    await settle.settle_all(database, runtime.deployment.zone, NOW, currency="EUR")
+    await settle.settle_all(database, runtime.deployment.zone)
     return runtime
 
 

@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -89,7 +88,7 @@ def prepare(place: Path) -> None:
 async def _settle(url: str) -> None:
     database = Database(url)
     try:
-        await settle.settle_all(database, ZoneInfo("UTC"), datetime.now(UTC))
+        await settle.settle_all(database, ZoneInfo("UTC"))
     finally:
         await database.close()
 

@@ -45,7 +45,7 @@ async def measured(url: str) -> float:
     await revisions.record_in_slices(
         database, team_id=team_id, account_id=account_id, run_id=None, report=report, now=now, zone=ZoneInfo("UTC")
     )
-    await settle.settle_all(database, ZoneInfo("UTC"), now, currency="EUR")
+    await settle.settle_all(database, ZoneInfo("UTC"))
     query = ReportQuery(team_id=team_id, first=today - timedelta(days=2), last=today)
     took = []
     for _ in range(ROUNDS):

@@ -118,7 +118,7 @@ async def report_ms(url: str, times: int = 30) -> float:
     """Median time of the 30-day report by day and campaign, settled before; its reading included."""
     database = Database(url)
     try:
-        await settle.settle_all(database, ZoneInfo("UTC"), datetime.now(UTC))
+        await settle.settle_all(database, ZoneInfo("UTC"))
         last = datetime.now(UTC).date() - timedelta(days=1)
         query = ReportQuery(team_id=1, first=last - timedelta(days=DAYS - 1), last=last, by=("day", "campaign"))
         took = []

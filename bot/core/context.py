@@ -20,6 +20,7 @@ from storage.people.audits import Recorded
 from storage.reports.report_apart import ReportParts
 from storage.reports.report_view import ReportQuery
 from storage.reports.settle import Merged, MergeRequest
+from storage.reports.usual_pages import DayPages, PagesRequest
 from storage.revenue.comparison import Comparison
 from storage.revenue.held_reports import HeldComparison, HeldReports
 
@@ -120,6 +121,9 @@ class Ports(Protocol):
 
     async def merge_apart(self, request: MergeRequest) -> list[Merged] | None:
         """Touched days merged beside the event loop; None where that cannot be done."""
+
+    async def pages_apart(self, request: PagesRequest) -> list[DayPages] | None:
+        """Pages of usual reports made beside the event loop; None where that cannot be done."""
 
     def span(self, name: str, **attributes: str | int | None) -> AbstractContextManager[None]:
         """What happens inside, as a span of a trace where traces are made. Attributes hold no secret and no address."""

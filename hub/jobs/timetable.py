@@ -23,17 +23,22 @@ from storage.catalogue.distribution import forget as forget_steps
 from storage.clicks import budgets, partitions, retention
 from storage.db import transfer
 from storage.postbacks.requests import forget_long_bodies
-from storage.reports import cohort_sums, settle
+from storage.reports import cohort_sums, settle, usual_pages
+from storage.reports.usual_pages import PagesDue
 from storage.revenue import players
 
 
 async def settle_touched(runtime: Runtime) -> None:
-    """Merge the days that moved, team by team."""
-    deployment = runtime.deployment
-    await settle.settle_all(
-        runtime.database, deployment.zone, runtime.clock(), currency=deployment.currency,
-        apart=runtime.ports.merge_apart,
-    )  # fmt: skip
+    """Merge the days that moved, team by team; once none move any more, make pages of them."""
+    database, deployment, ports = runtime.database, runtime.deployment, runtime.ports
+    due: PagesDue = runtime.state.setdefault("pages", None) or PagesDue(runtime.clock())
+    runtime.state["pages"] = due
+    if await settle.settle_all(database, deployment.zone, apart=ports.merge_apart):
+        due.note_merge(runtime.clock())
+    if due.at(now := runtime.clock()) and not await usual_pages.make_missing(
+        database, deployment.zone, now, currency=deployment.currency, apart=ports.pages_apart
+    ):
+        due.note_none_missing()
 
 
 async def sum_cohorts(runtime: Runtime) -> None:

@@ -34,6 +34,7 @@ from storage.ledger.revenue.report_parts import parts_of
 from storage.reports.report_apart import ReportParts, report_parts
 from storage.reports.report_view import ReportQuery
 from storage.reports.settle import Merged, MergeRequest, merge_read_only
+from storage.reports.usual_pages import DayPages, PagesRequest, make_read_only
 from storage.revenue.comparison import Comparison, compare_parts
 from storage.revenue.held_reports import (
     HeldComparison,
@@ -116,6 +117,10 @@ class HubPorts:
     async def merge_apart(self, request: MergeRequest) -> list[Merged] | None:
         """Touched days merged in the helper process; None where it is missing or too slow."""
         return await self._read_apart(merge_read_only, request)
+
+    async def pages_apart(self, request: PagesRequest) -> list[DayPages] | None:
+        """Pages made in the helper process; None where it is missing or too slow."""
+        return await self._read_apart(make_read_only, request)
 
     async def _read_apart(self, job: Callable[..., Awaitable[T]], *arguments: Any) -> T | None:
         """The same; None where that is too slow, too: the caller does it then."""

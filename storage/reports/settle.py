@@ -1,8 +1,8 @@
 """Days that moved are merged again, whole: touch marks read first, cells recomputed, marks deleted last."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from datetime import date, datetime, timedelta
+from collections.abc import Awaitable, Callable, Collection
+from datetime import date
 from functools import partial
 from zoneinfo import ZoneInfo
 
@@ -15,20 +15,16 @@ from storage.db.engine import Database
 from storage.db.read_only import read_only
 from storage.db.touch_marks import days_being_written
 from storage.ledger.reports.attribution import Catalogue
-from storage.ledger.reports.cells import Cell
 from storage.ledger.reports.merge import DayFacts, merge_day
 from storage.ledger.reports.report_pages import version_of
-from storage.reports import report_pages
 from storage.reports.day_facts import FEW_FACTS, catalogue, facts_of_days, has_few_facts
 from storage.reports.facts_query import FactsQuery
-from storage.reports.report_view import ReportQuery
 from storage.tables import accounts, conversions, merged, offers, touched
 
 #: Days merged in one transaction: a long backfill must not hold up clicks.
 BATCH = 8
 
 _CHUNK = 500
-_AT_REST = timedelta(days=2)  # days this old hardly move any more: pages made of them last
 
 _encoder = msgspec.json.Encoder()
 
@@ -43,15 +39,12 @@ class Merged(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     accounts: frozenset[int]
     offers: frozenset[int]
-    pages: list[tuple[str, bytes]] = []  # of the usual reports, by form
 
 
 class MergeRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Touched days to merge: how many, which not, and until which day pages of the usual reports are made of them."""
+    """Touched days to merge: how many, and which not."""
 
     timezone: str
-    currency: str | None
-    pages_until: date
     limit: int = BATCH
     skip: tuple[tuple[int, date], ...] = ()  # team and day of days that are merged later
 
@@ -60,19 +53,14 @@ MergeApart = Callable[[MergeRequest], Awaitable[list[Merged] | None]]
 """Merges touched days beside the event loop; None where that cannot be done."""
 
 
-async def settle_all(
-    database: Database, zone: ZoneInfo, now: datetime, *, currency: str | None = None, apart: MergeApart | None = None
-) -> int:
+async def settle_all(database: Database, zone: ZoneInfo, *, apart: MergeApart | None = None) -> int:
     """Merge every touched day of every team; returns how many there were.
 
     Merging reads a snapshot and only the outcome is written under the lock, a day at a time, so that clicks need not
-    wait; days of many facts are merged by `apart`. With the reporting `currency`, pages of the usual reports are made
-    along the way for days that are at rest at `now`.
+    wait; days of many facts are merged by `apart`.
     """
     count = 0
-    request = MergeRequest(
-        timezone=zone.key, currency=currency, pages_until=now.astimezone(zone).date() - _AT_REST
-    )  # fmt: skip
+    request = MergeRequest(timezone=zone.key)
     while merged_days := await _merged_now(
         database, msgspec.structs.replace(request, skip=days_being_written()), apart
     ):
@@ -101,13 +89,8 @@ async def merge_read_only(url: str, request: MergeRequest) -> list[Merged]:
 
 
 async def merge_touched(tx: AsyncConnection, request: MergeRequest) -> list[Merged]:
-    """Touched days merged, the latest first, with the pages made of them."""
-    zone = ZoneInfo(request.timezone)
-    merged_days = await _load_touched(tx, zone, request.limit, request.skip)
-    if request.currency is None:
-        return [day for day, _ in merged_days]
-    pages = await _pages(tx, merged_days, zone, request.currency, until=request.pages_until)
-    return [msgspec.structs.replace(day, pages=pages.get((day.team_id, day.day), [])) for day, _ in merged_days]
+    """Touched days merged, the latest first."""
+    return await _load_touched(tx, ZoneInfo(request.timezone), request.limit, request.skip)
 
 
 async def _any_touched(tx: AsyncConnection) -> bool:
@@ -130,27 +113,25 @@ def _next_days(limit: int, skip: Collection[tuple[int, date]]) -> Select[tuple[i
 
 async def settle(tx: AsyncConnection, zone: ZoneInfo, *, limit: int = BATCH) -> int:
     """Merge up to `limit` touched days within one transaction; returns how many were."""
-    merged_days = [day for day, _ in await _load_touched(tx, zone, limit)]
+    merged_days = await _load_touched(tx, zone, limit)
     await _store(tx, merged_days)
     return len(merged_days)
 
 
 async def _load_touched(
     tx: AsyncConnection, zone: ZoneInfo, limit: int, skip: Collection[tuple[int, date]] = ()
-) -> list[tuple[Merged, Sequence[Cell]]]:
+) -> list[Merged]:
     """Read the marks first, then the facts: what is committed in between leaves a mark of its own."""
     days_of_teams: dict[int, list[date]] = {}
     for row in (await tx.execute(_next_days(limit, skip))).all():
         days_of_teams.setdefault(row.team_id, []).append(row.day)
-    merged_days: list[tuple[Merged, Sequence[Cell]]] = []
+    merged_days: list[Merged] = []
     for team_id, days in days_of_teams.items():
         merged_days += await _merge(tx, team_id, days, zone)
-    return sorted(merged_days, key=lambda merged_day: merged_day[0].day, reverse=True)
+    return sorted(merged_days, key=lambda merged_day: merged_day.day, reverse=True)
 
 
-async def _merge(
-    tx: AsyncConnection, team_id: int, days: list[date], zone: ZoneInfo
-) -> list[tuple[Merged, Sequence[Cell]]]:
+async def _merge(tx: AsyncConnection, team_id: int, days: list[date], zone: ZoneInfo) -> list[Merged]:
     t, c = touched.c, conversions.c
     marks: dict[date, list[int]] = {day: [] for day in days}
     for mark in await tx.execute(select(t.id, t.day).where(t.team_id == team_id, t.day.in_(days))):
@@ -162,42 +143,20 @@ async def _merge(
     named, merged_days = await catalogue(tx, team_id), []
     async for facts in facts_of_days(tx, FactsQuery(team_id=team_id, zone=zone), days):
         if len(facts.revenue) < FEW_FACTS:
-            cells, encoded = _merged_cells(facts, named)
+            encoded = _merged_cells(facts, named)
         else:
-            cells, encoded = await asyncio.to_thread(_merged_cells, facts, named)
+            encoded = await asyncio.to_thread(_merged_cells, facts, named)
         merged_day = Merged(
             team_id=team_id, day=facts.day, marks=marks[facts.day], cells=encoded, version=version_of(encoded),
             accounts=frozenset(account_id for account_id, _ in measured[facts.day]),
             offers=frozenset(offer_id for _, offer_id in measured[facts.day]),
         )  # fmt: skip
-        merged_days.append((merged_day, cells))
+        merged_days.append(merged_day)
     return merged_days
 
 
-def _merged_cells(facts: DayFacts, named: Catalogue) -> tuple[Sequence[Cell], bytes]:
-    cells = merge_day(facts, named)
-    return cells, _encoder.encode(cells)
-
-
-async def _pages(
-    tx: AsyncConnection,
-    merged_days: Sequence[tuple[Merged, Sequence[Cell]]],
-    zone: ZoneInfo,
-    currency: str,
-    *,
-    until: date,
-) -> dict[tuple[int, date], list[tuple[str, bytes]]]:
-    """Pages of the usual reports, for the days that are at rest."""
-    made: dict[tuple[int, date], list[tuple[str, bytes]]] = {}
-    for team_id in {day.team_id for day, _ in merged_days}:
-        days = {day.day: cells for day, cells in merged_days if day.team_id == team_id and day.day <= until}
-        if days:
-            query = ReportQuery(
-                team_id=team_id, first=min(days), last=max(days), timezone=zone.key, currency=currency
-            )  # fmt: skip
-            pages = await report_pages.make_usual(tx, query, days)
-            made |= {(team_id, day): forms for day, forms in pages.items()}
-    return made
+def _merged_cells(facts: DayFacts, named: Catalogue) -> bytes:
+    return _encoder.encode(merge_day(facts, named))
 
 
 async def _store(tx: AsyncConnection, merged_days: list[Merged]) -> None:
@@ -208,7 +167,6 @@ async def _store(tx: AsyncConnection, merged_days: list[Merged]) -> None:
         await tx.execute(insertion.on_conflict_do_update(index_elements=["team_id", "day"], set_=values))
         await _note_postbacks(tx, accounts, day.accounts, day.day)
         await _note_postbacks(tx, offers, day.offers, day.day)
-        await report_pages.store(tx, day.team_id, day.day, day.version, day.pages)
         for start in range(0, len(day.marks), _CHUNK):
             await tx.execute(delete(touched).where(touched.c.id.in_(day.marks[start : start + _CHUNK])))
 

@@ -51,7 +51,7 @@ async def shares(say: Asker) -> dict[str, float]:
 
 
 async def merge(say: Asker) -> None:
-    await settle.settle_all(say.database, say.deployment.zone, say.now, currency="EUR")
+    await settle.settle_all(say.database, say.deployment.zone)
 
 
 async def test_the_offer_that_pays_late_wins_over_the_one_that_converts_more(opened: Opened) -> None:

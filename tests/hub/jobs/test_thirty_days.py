@@ -94,7 +94,7 @@ async def one_day(team: Hub, here: Market, day: date) -> str:
     if (day - FIRST).days == 16:
         await team.say("account resume cellxpert")
     await team.sync()
-    await settle.settle_all(team.runtime.database, team.runtime.deployment.zone, team.clock())
+    await settle.settle_all(team.runtime.database, team.runtime.deployment.zone)
     team.clock.later(minutes=30)
     await digests.tick(team.runtime)
     async with team.runtime.database.read() as tx:

@@ -28,7 +28,7 @@ class SlowSettler(Database):
     async def run(self, work: Work[T], *, patience: float = 10.0) -> T:
         if not self.overtaken:
             self.overtaken = True
-            await settle.settle_all(self.others, UTC_ZONE, NOON)
+            await settle.settle_all(self.others, UTC_ZONE)
             async with self.others.begin() as tx:
                 await touch_marks.touch(tx, self.team_id, [DAY])
         return await super().run(work, patience=patience)
@@ -41,7 +41,7 @@ async def test_two_settlers_at_once_lose_no_mark(opened: Callable[[], Any]) -> N
             await touch_marks.touch(tx, team_id, [DAY])
         slow = SlowSettler(database, team_id)
         try:
-            merged = await settle.settle_all(slow, UTC_ZONE, NOON)
+            merged = await settle.settle_all(slow, UTC_ZONE)
         finally:
             await slow.close()
         assert merged == 2, "the day that was touched meanwhile is merged again"
@@ -55,8 +55,8 @@ async def test_a_day_that_a_report_is_being_written_to_is_merged_once_it_is_whol
             team_id = (await build(tx)).team_id
             await touch_marks.touch(tx, team_id, [DAY, DAY + timedelta(days=1)])
         with touch_marks.being_written(team_id, DAY, DAY):
-            assert await settle.settle_all(database, UTC_ZONE, NOON) == 1
-        assert await settle.settle_all(database, UTC_ZONE, NOON) == 1
+            assert await settle.settle_all(database, UTC_ZONE) == 1
+        assert await settle.settle_all(database, UTC_ZONE) == 1
         assert touch_marks.days_being_written() == ()
 
 

@@ -77,7 +77,7 @@ async def test_kept_cells_say_what_merging_on_the_spot_says(opened: Open) -> Non
             await books.sync(tx, "acme", [row(FIRST, ngr=7), row(FIRST, "other", ngr=1)], now=at(later(1)))
             fresh = await books.report(tx, "campaign", "offer", "account", "casino")
             assert (await tx.execute(select(func.count()).select_from(merged))).scalar_one() == 0
-        assert await settle.settle_all(database, UTC_ZONE, at(later(1))) == 1
+        assert await settle.settle_all(database, UTC_ZONE) == 1
         async with database.read() as tx:
             assert (await tx.execute(select(func.count()).select_from(touched))).scalar_one() == 0
             assert await books.report(tx, "campaign", "offer", "account", "casino") == fresh
@@ -90,7 +90,7 @@ async def test_a_mark_made_while_settling_is_not_lost(opened: Open) -> None:
             await settle.settle(tx, UTC_ZONE)
             await books.click(tx, at(FIRST, 13), campaign="spring", offer="lucky")
             assert only(await books.report(tx, "day")).clicks == 3
-        assert await settle.settle_all(database, UTC_ZONE, at(later(1))) == 1
+        assert await settle.settle_all(database, UTC_ZONE) == 1
 
 
 async def test_a_report_as_of_an_earlier_moment_shows_what_was_believed_then(opened: Open) -> None:
@@ -228,7 +228,7 @@ async def test_a_new_campaign_claims_todays_revenue_of_its_offers_at_once(opened
             books = await build(tx)
             await books.offer(tx, "free", "acme", "free")
             await books.sync(tx, "acme", [row(FIRST, "free", ngr=7), row(later(-9), sub="New", ngr=2)], now=at(FIRST))
-        await settle.settle_all(database, UTC_ZONE, at(FIRST))
+        await settle.settle_all(database, UTC_ZONE)
         async with database.begin() as tx:
             values = {"name": "New", "code": "new", "cost_model": "none", "rules": [], "status": "active"}
             weights = {books.ids["free"]: 1}
@@ -253,7 +253,7 @@ async def test_a_campaign_is_partial_while_an_offer_of_it_without_any_figure_wai
                 assert (report.settlement, report.ngr) == ("partial", 7), by
             assert [row.group["offer"] for row in (await books.report(tx, "offer")).rows] == ["lucky"]
             assert only(await books.report(tx, "offer")).settlement == "settled"
-        await settle.settle_all(database, UTC_ZONE, at(later(9)), currency="EUR")
+        await settle.settle_all(database, UTC_ZONE)
         async with database.begin() as tx:
             assert only(await books.report(tx, "day", "campaign")).settlement == "partial"
             await books.sync(tx, "late", [], now=at(later(1)), days=(FIRST, FIRST))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import count
 from typing import Any
@@ -19,7 +19,7 @@ from storage.db import touch_marks
 from storage.db.engine import Database
 from storage.ledger.reports.report_pages import Page
 from storage.reports import merged_report as merged_report_module
-from storage.reports import rates, settle, week_sums
+from storage.reports import rates, settle, usual_pages, week_sums
 from storage.reports.merged_report import ReportQuery, merged_report, paged_report, summed_report
 from storage.reports.rates import StoredRate
 from storage.reports.report_pages import SHELF, PageCache
@@ -56,7 +56,12 @@ async def both_weekly(tx: Any, books: Books, *by: str) -> None:
 
 
 async def settled(database: Database) -> None:
-    await settle.settle_all(database, UTC_ZONE, at(later(30)), currency="EUR")
+    await settle.settle_all(database, UTC_ZONE)
+    await with_pages(database)
+
+
+async def with_pages(database: Database, now: datetime | None = None) -> int:
+    return await usual_pages.make_missing(database, UTC_ZONE, now or at(later(30)), currency="EUR")
 
 
 async def own_books(tx: Any) -> Books:
@@ -77,7 +82,7 @@ steps = st.one_of(
     st.tuples(st.just("sync"), st.sampled_from(["main", "free", "Nobody"]), st.sampled_from(["EUR", "USD", "XAU"])),
     st.tuples(st.just("click"), st.integers(0, 3), st.just("")),
     st.tuples(st.sampled_from(["registration", "first_deposit"]), st.integers(0, 3), st.just("")),
-    st.tuples(st.sampled_from(["settle", "forget", "rename", "offer", "postbacks"]), st.just(0), st.just("")),
+    st.tuples(st.sampled_from(["settle", "pages", "forget", "rename", "offer", "postbacks"]), st.just(0), st.just("")),
     st.tuples(st.just("rate"), st.integers(0, 3), st.sampled_from(["0.9", "1.123456789", "2"])),
 )
 
@@ -93,7 +98,10 @@ class Story:
     async def step(self, what: str, item: Any, other: str) -> None:
         self.moment += 1
         if what == "settle":
-            await settled(self.database)
+            await settle.settle_all(self.database, UTC_ZONE)
+            return
+        if what == "pages":
+            await with_pages(self.database)
             return
         if what == "forget":
             SHELF.forget()
@@ -233,10 +241,37 @@ async def test_days_that_still_move_get_no_page(opened: Open) -> None:
         async with database.begin() as tx:
             books = await build(tx)
             await books.sync(tx, "acme", [row(FIRST, ngr=1), row(later(3), ngr=2)], now=at(later(4)))
-        await settle.settle_all(database, UTC_ZONE, at(later(4)), currency="EUR")
+        await settle.settle_all(database, UTC_ZONE)
+        assert await with_pages(database, at(later(4))) == 1
+        assert await with_pages(database, at(later(4))) == 0
         async with database.read() as tx:
             days = set((await tx.execute(select(kept_pages.c.day))).scalars())
         assert days == {FIRST}
+
+
+@pytest.mark.slow_on_postgresql
+async def test_pages_of_many_days_are_made_the_latest_first_and_a_day_that_moved_gets_new_ones(opened: Open) -> None:
+    many = usual_pages.DAYS_IN_A_GO + 3
+    async with opened() as database:
+        async with database.begin() as tx:
+            books = await build(tx)
+            rows = [row(later(n), ngr=n) for n in range(many)]
+            await books.sync(tx, "acme", rows, now=at(later(many + 5)))
+        await settle.settle_all(database, UTC_ZONE)
+        made = [await with_pages(database, at(later(many + 5))) for _ in range(3)]
+        assert made == [usual_pages.DAYS_IN_A_GO, 3, 0]
+        async with database.begin() as tx:
+            await books.sync(tx, "acme", [row(later(1), ngr=50)], now=at(later(many + 6)), days=(later(1), later(1)))
+        await settle.settle_all(database, UTC_ZONE)
+        SHELF.forget()
+        async with database.read() as tx:
+            before = await both(tx, books, "day", "offer")  # of cells where the page is one of other cells
+        assert await with_pages(database, at(later(many + 6))) == 1
+        async with database.begin() as tx:
+            await tx.execute(update(merged).values(cells=b"not read any more"))
+        SHELF.forget()
+        async with database.read() as tx:
+            assert await books.report(tx, "day", "offer", last=later(4)) == before
 
 
 @pytest.mark.slow_on_postgresql
