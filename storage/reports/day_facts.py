@@ -48,9 +48,10 @@ async def facts_of_days(
     clicks, tallies_ = await click_facts(tx, facts_query, days), await tallies(tx, facts_query, days)
     spend_, active_ = await spend_facts(tx, facts_query, days), await active(tx, facts_query, days)
     costs = await campaigns_of_team.costs_on(tx, facts_query.team_id, days)
+    known_clicks = KnownClicks(tx, facts_query.team_id)
     for day in days:
         rows = await revenue_facts(tx, facts_query, day)
-        links = await links_of(tx, facts_query.team_id, rows.subs)
+        links = await known_clicks.links(rows.subs)
         yield DayFacts(
             day=day, clicks=clicks[day], tallies=tallies_[day], revenue=rows, links=links, spend=spend_[day],
             active=active_[day], costs=costs[day],
@@ -122,24 +123,43 @@ _RESTATED_SINCE = ColumnQuery(
 )
 
 
-async def links_of(tx: AsyncConnection, team_id: int, subs: AbstractSet[str]) -> dict[str, ClickLink]:
-    """The clicks behind those sub ids that are click ids of the team, or of the tracker it had before."""
-    likely = [sub for sub in subs if len(sub) == LENGTH]
-    key = await teams.fact(tx, "click_id_key") if likely else None
-    ids: dict[str, int] = {}
-    if key is not None:
-        read = Codec(bytes.fromhex(key)).decode
-        ids = {sub: click_id for sub in likely if (click_id := read(sub)) is not None}
-    if len(ids) < len(subs) and await imported_clicks.any_of_team(tx, team_id):
-        words = {sub: (team_id, imported_clicks.folded(sub)) for sub in subs if sub not in ids}
-        known = await imported_clicks.find(tx, [(team_id, sub) for sub in words])
-        ids |= {sub: known[word] for sub, word in words.items() if word in known}
-    links = await click_queries.links(tx, ids.values())
-    return {
-        sub: links[click_id]
-        for sub, click_id in ids.items()
-        if click_id in links and links[click_id].team_id == team_id
-    }
+class KnownClicks:
+    """The clicks of a team that platforms return as sub ids; what all lookups need is read once."""
+
+    def __init__(self, tx: AsyncConnection, team_id: int) -> None:
+        self._tx = tx
+        self._team_id = team_id
+        self._codec: Codec | None = None
+        self._has_imported: bool | None = None  # clicks of the tracker it had before
+
+    async def links(self, subs: AbstractSet[str]) -> dict[str, ClickLink]:
+        """The clicks behind those sub ids that are click ids of the team, or of the tracker it had before."""
+        tx, team_id = self._tx, self._team_id
+        ids = await self._own([sub for sub in subs if len(sub) == LENGTH])
+        if len(ids) < len(subs) and await self._imported():
+            words = {sub: (team_id, imported_clicks.folded(sub)) for sub in subs if sub not in ids}
+            known = await imported_clicks.find(tx, [(team_id, sub) for sub in words])
+            ids |= {sub: known[word] for sub, word in words.items() if word in known}
+        links = await click_queries.links(tx, ids.values()) if ids else {}
+        return {
+            sub: links[click_id]
+            for sub, click_id in ids.items()
+            if click_id in links and links[click_id].team_id == team_id
+        }
+
+    async def _own(self, likely: Sequence[str]) -> dict[str, int]:
+        if likely and self._codec is None:
+            key = await teams.fact(self._tx, "click_id_key")
+            self._codec = Codec(bytes.fromhex(key)) if key is not None else None
+        if self._codec is None:
+            return {}
+        read = self._codec.decode
+        return {sub: click_id for sub in likely if (click_id := read(sub)) is not None}
+
+    async def _imported(self) -> bool:
+        if self._has_imported is None:
+            self._has_imported = await imported_clicks.any_of_team(self._tx, self._team_id)
+        return self._has_imported
 
 
 async def spend_facts(
@@ -167,13 +187,17 @@ async def active(
     query = select(s.offer_id, s.campaign_id, s.since, s.until).where(s.team_id == facts_query.team_id, *around)
     spans: list[Any] = list(await tx.execute(query))
     return {
-        day: _campaigns_by_offer(row for row in spans if row.since < end and (row.until is None or row.until > begin))
+        day: _campaigns_by_offer(
+            (offer_id, campaign_id)
+            for offer_id, campaign_id, since, until in spans
+            if since < end and (until is None or until > begin)
+        )
         for day, (begin, end) in bounds.items()
     }
 
 
-def _campaigns_by_offer(spans: Iterable[Any]) -> dict[int, Sequence[int]]:
+def _campaigns_by_offer(pairs: Iterable[tuple[int, int]]) -> dict[int, Sequence[int]]:
     campaigns: dict[int, set[int]] = {}
-    for span in spans:
-        campaigns.setdefault(span.offer_id, set()).add(span.campaign_id)
+    for offer_id, campaign_id in pairs:
+        campaigns.setdefault(offer_id, set()).add(campaign_id)
     return {offer_id: sorted(ids) for offer_id, ids in campaigns.items()}

@@ -22,7 +22,7 @@ from storage.ledger.reports.discrepancies import ComparedConversion, Discrepancy
 from storage.ledger.reports.merge import Allocation
 from storage.ledger.reports.report_rows import Layers, ReportRow
 from storage.ledger.reports.shares import WEIGHED_BY, Weight
-from storage.reports.day_facts import catalogue, day_facts, links_of
+from storage.reports.day_facts import KnownClicks, catalogue, day_facts
 from storage.reports.merged_report import ReportQuery
 from storage.reports.rates import load_rates
 from storage.reports.report_apart import Apart, report_of
@@ -285,7 +285,7 @@ class _Inquiry:
         others = [row for row in rows if not self._claims(row)]
         if self.campaign_ids is None:
             return claimed, others
-        links = await links_of(self.tx, self.query.team_id, {row.sub for row in claimed if row.sub})
+        links = await KnownClicks(self.tx, self.query.team_id).links({row.sub for row in claimed if row.sub})
         named = await catalogue(self.tx, self.query.team_id)
 
         def placed(row: Row[Any]) -> int | None:
