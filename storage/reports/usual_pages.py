@@ -115,32 +115,38 @@ async def make_read_only(url: str, request: PagesRequest) -> list[DayPages]:
 
 
 async def _made(tx: AsyncConnection, request: PagesRequest) -> list[DayPages]:
-    days_of_teams: dict[int, dict[date, int]] = {}
+    days_of_teams: dict[int, list[date]] = {}
     for row in await _lacking(tx, request):
-        days_of_teams.setdefault(row.team_id, {})[row.day] = row.version
+        days_of_teams.setdefault(row.team_id, []).append(row.day)
     made: list[DayPages] = []
-    for team_id, versions in days_of_teams.items():
+    for team_id, days in days_of_teams.items():
+        versions, cells = await _cells(tx, team_id, days)
         query = ReportQuery(
-            team_id=team_id, first=min(versions), last=max(versions), timezone=request.timezone,
-            currency=request.currency,
-        )  # fmt: skip
-        pages = await report_pages.make_usual(tx, query, await _cells(tx, team_id, versions))
+            team_id=team_id, first=min(days), last=max(days), timezone=request.timezone, currency=request.currency
+        )
+        pages = await report_pages.make_usual(tx, query, cells)
         made += [DayPages(team_id, day, versions[day], of_day) for day, of_day in pages.items()]
     return made
 
 
-async def _lacking(tx: AsyncConnection, request: PagesRequest) -> Sequence[Row[int, date, int, int]]:
+async def _lacking(tx: AsyncConnection, request: PagesRequest) -> Sequence[Row[int, date, int]]:
     """Days without pages of their cells as they are, and how many bytes these have; pages of a day come together."""
     m, p = merged.c, kept.c
     form = report_pages.form_of(report_pages.USUAL[0], request.currency)
     page = select(p.day).where(p.team_id == m.team_id, p.form == form, p.day == m.day, p.version == m.version)
-    query = select(m.team_id, m.day, m.version, func.length(m.cells).label("size")).where(
+    query = select(m.team_id, m.day, func.length(m.cells).label("size")).where(
         m.day <= request.until, m.version.is_not(None), ~page.exists()
     )
     return (await tx.execute(query.order_by(m.day.desc()).limit(_AT_ONCE))).all()
 
 
-async def _cells(tx: AsyncConnection, team_id: int, versions: dict[date, int]) -> dict[date, Sequence[Cell]]:
+async def _cells(
+    tx: AsyncConnection, team_id: int, days: Sequence[date]
+) -> tuple[dict[date, int], dict[date, Sequence[Cell]]]:
+    """The cells of days, and their versions as they are at the same moment."""
     m = merged.c
-    rows = await tx.execute(select(m.day, m.cells).where(m.team_id == team_id, m.day.in_(versions)))
-    return {day: await asyncio.to_thread(_decoder.decode, cells) for day, cells in rows}
+    mine = m.team_id == team_id, m.day.in_(days), m.version.is_not(None)
+    versions, cells = dict[date, int](), dict[date, Sequence[Cell]]()
+    for day, version, encoded in await tx.execute(select(m.day, m.version, m.cells).where(*mine)):
+        versions[day], cells[day] = version, await asyncio.to_thread(_decoder.decode, encoded)
+    return versions, cells
