@@ -79,8 +79,9 @@ class Hub:
 class Work:
     """One kind of long work, done again and again beside a load; how long each took."""
 
-    def __init__(self, name: str, once: Callable[[], None]) -> None:
-        self.name, self._work = name, once
+    def __init__(self, name: str, once: Callable[[], None], *, rest: float = 2.0) -> None:
+        """`rest`: seconds until what it left behind is done: days are settled, and of a year's pages are made."""
+        self.name, self._work, self.rest = name, once, rest
         self.took: list[float] = []
 
     def once(self) -> None:
@@ -138,8 +139,8 @@ def works(hub: Hub, rows: int) -> list[Work]:
 
     return [
         Work("a fine-grain report over all days", report),
-        Work(f"an upload of {rows * 2 // 5:,} rows", upload),
-        Work(f"a sync of {rows:,} rows", sync),
+        Work(f"an upload of {rows * 2 // 5:,} rows", upload, rest=20.0),
+        Work(f"a sync of {rows:,} rows", sync, rest=20.0),
     ]
 
 
@@ -222,7 +223,7 @@ def _lines(hub: Hub, chosen: list[Work], *, n: int, seconds: float) -> list[Line
                 before = hub.lag()
                 busy[work.name].append(load(hub.port, seconds=seconds, seed=number))
                 lags[work.name].append(within(before, hub.lag(), 0.99) * 1000)
-            time.sleep(2.0)  # what it left behind is settled
+            time.sleep(work.rest)
     found = []
     for work in chosen:
         tails = statistics.median(b["p99"] / q["p99"] for q, b in zip(quiet[work.name], busy[work.name], strict=True))

@@ -313,8 +313,8 @@ def lines() -> list[Line]:
         Line(f"revenue rows a second, synced and merged, of {rows:,}", pace, 20_000,
              detail=f"{one['first']:.0f} s of one core, {one['first_wall']:.0f} s on the clock"),
         Line("the same ÷ decoding the same JSON and executemany", pace / plain_pace, 0.2,
-             detail=f"{plain_pace:,.0f} rows a second of one core that way; {with_pages:.2f} with the usual pages, "
-             "which are made after the sync"),
+             detail=f"{plain_pace:,.0f} rows a second of one core that way; {with_pages:.2f} with {one['pages']:.1f} s "
+             "for the usual pages, which are made after the sync"),
         Line("the same window again ÷ the first time", one["again"] / one["first"], 0.3, at_most=True,
              detail="wrote rows" if one["written"] else "wrote nothing"),
         Line("peak memory of it, MB", one["peak"], 300, at_most=True),

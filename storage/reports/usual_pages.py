@@ -28,7 +28,7 @@ PAUSE, LONGEST = timedelta(seconds=5), timedelta(seconds=60)
 #: Days of which pages are made in one go, before touched days are looked at again: 0.2 s for 200 offers.
 DAYS_IN_A_GO = 32
 
-_AT_ONCE = 8  # days whose cells are in memory at the same time
+_AT_ONCE = 16  # days whose cells are in memory at the same time
 _AT_REST = timedelta(days=2)  # days this old hardly move any more: pages made of them last
 _FEW = 50_000  # bytes of cells of which pages are made on the spot
 
