@@ -1,12 +1,16 @@
 """Raw clicks expire, links and roll-ups stay; the roll-up can be counted again; days are partitions on PostgreSQL."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
-from sqlalchemy import delete, text, update
+import pytest
+from sqlalchemy import delete, insert, text, update
 
 from storage.clicks import partitions, retention, rollup_check
 from storage.clicks import queries as stored_clicks
+from storage.ledger.clicks.click_id import first_id_at
 from storage.tables import click_rollup, clicks, outgoing, visitors
+from storage.tables.types import EPOCH_DAY
 from tests.hub.clicks.click_deployment import ClickDeployment, click_deployment
 
 
@@ -36,6 +40,34 @@ async def test_the_recount_agrees_and_finds_what_was_tampered_with(upgraded_url:
         result = await rollup_check.check(d.database)
         assert any("bot_clicks is 3 in the roll-up, 1 in the raw rows" in line for line in result)
         assert any("outgoing is" in line for line in result)
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "UTC", "Pacific/Niue"])
+async def test_weeks_are_counted_one_by_one_and_every_hour_once(upgraded_url: str, zone: str) -> None:
+    begin = datetime(2026, 3, 1, 10, 30, tzinfo=UTC)
+    moments = [begin + timedelta(hours=hours) for hours in (0, 1, 23, 167, 168, 169, 335, 336, 900, 2000)]
+    async with click_deployment(upgraded_url) as d:
+        for n, moment in enumerate(moments):
+            local = moment.astimezone(ZoneInfo(zone))
+            key = {
+                "team_id": 1, "hour": (local.date() - EPOCH_DAY).days * 24 + local.hour, "campaign_id": 7, "site_id": 0,
+                "offer_id": 0, "source_id": 0,
+            }  # fmt: skip
+            async with d.database.begin() as tx:
+                await partitions.ensure(tx, moment)
+                await tx.execute(insert(clicks).values(
+                    **key, id=first_id_at(moment), unique_click=1, bot=0, reason=0, user_agent_id=0,
+                ))  # fmt: skip
+                await tx.execute(insert(click_rollup).values(
+                    **key, country="", device="", currency="", clicks=1, unique_clicks=1, bot_clicks=0, site_visits=0,
+                    outgoing=0, cost=0,
+                ))  # fmt: skip
+            assert await rollup_check.check(d.database) == [], n
+        async with d.database.begin() as tx:
+            await tx.execute(update(click_rollup).values(clicks=2))
+        lines = await rollup_check.check(d.database)
+    assert len(lines) == len(moments)
+    assert all(line.endswith("clicks is 2 in the roll-up, 1 in the raw rows") for line in lines)
 
 
 async def test_expired_clicks_leave_their_links_and_counts(upgraded_url: str) -> None:
