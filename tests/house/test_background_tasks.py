@@ -23,6 +23,7 @@ AWAITED = {
     "hub/web/server.py:_listen": "the HTTP server itself: when it ends, the process does",
     "storage/clicks/writer.py:_drained": "one piece of a spool; the writer awaits it while it spools",
     "storage/clicks/writer.py:_spool_until_done": "the wait for new clicks while one transaction runs",
+    "storage/db/bulk_sql.py:under_way": "one statement; its block awaits it",
     "storage/clicks/writer.py:_try_database": "one attempt to begin; the writer awaits it while it spools",
     "storage/db/tasks.py:start_loop": "the one place",
     "storage/db/transfer.py:_pieces": "the next rows, awaited before they are written",
