@@ -28,7 +28,7 @@ class SqliteBatchConnection:
     @asynccontextmanager
     async def transaction(self, patience: float) -> AsyncIterator[None]:
         """A write transaction. Raises DatabaseUnavailable if it cannot begin within `patience` seconds."""
-        async with self._direct.transaction(patience) as tx:
+        async with self._direct.transaction(patience, urgent=True) as tx:
             self._tx = tx
             yield
 

@@ -1,7 +1,8 @@
 """Short transactions on SQLite without a thread hop per statement.
 
 A statement through aiosqlite waits for a thread and for the interpreter lock several times: half a millisecond each.
-Here statements run on the event loop, microseconds each; only COMMIT, which waits for the disk, runs in a thread.
+Here statements run on the event loop, microseconds each; COMMIT, which waits for the disk, runs in a thread, that of
+clicks only where the disk is slow.
 """
 
 import asyncio
@@ -31,6 +32,7 @@ class DirectSqlite:
         self._file = file
         self._lock = lock
         self._commits: CommitThread | None = None
+        self._disk = Disk()
         self._tx: SyncConnection | None = None
         self._reader: SyncConnection | None = None
 
@@ -50,9 +52,10 @@ class DirectSqlite:
                 tx.raw.execute("ROLLBACK")
 
     @asynccontextmanager
-    async def transaction(self, patience: float) -> AsyncIterator["SyncConnection"]:
+    async def transaction(self, patience: float, *, urgent: bool = False) -> AsyncIterator["SyncConnection"]:
         """A write transaction, committed at the end or rolled back on an error; statements only, no other waiting.
 
+        `urgent`: of small ones that much waits for; while the disk is quick the event loop itself waits for the COMMIT.
         Raises DatabaseUnavailable if it cannot begin within `patience` seconds.
         """
         deadline = time.monotonic() + patience
@@ -66,7 +69,10 @@ class DirectSqlite:
             try:
                 self._file.check()  # it may have been moved while its lock was waited for
                 yield tx
-                await self._commit(tx)
+                if urgent and self._disk.quick:
+                    self._commit_at_once(tx)
+                else:
+                    await self._commit(tx)
             except BaseException:
                 self._rollback(tx)
                 raise
@@ -103,6 +109,15 @@ class DirectSqlite:
         engine = create_engine("sqlite://", creator=lambda: _Borrowed(raw), poolclass=NullPool)
         return SyncConnection(engine.connect(), raw)
 
+    def _commit_at_once(self, tx: "SyncConnection") -> None:
+        """Without a thread: one would need the interpreter twice, and get it late where the loop has much to do."""
+        began = time.monotonic()
+        try:
+            tx.raw.execute("COMMIT")
+        finally:
+            self._disk.took(time.monotonic() - began)
+        self._file.check_same()
+
     async def _commit(self, tx: "SyncConnection") -> None:
         if self._commits is None:
             self._commits = CommitThread()
@@ -138,6 +153,32 @@ class DirectSqlite:
         if self._commits is not None:
             self._commits.end()
             self._commits = None
+
+
+class Disk:
+    """Whether the disk is quick enough for the event loop to wait for a COMMIT: by the mean of the latest ones.
+
+    A disk that was slow once is left to the thread for ten seconds, and then tried with one COMMIT.
+    """
+
+    QUICK = 0.001  # seconds, the mean
+    SLOW = 0.02  # seconds, of one COMMIT
+    REST = 10.0  # seconds
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._mean: float | None = None
+        self._slow_until = 0.0
+
+    @property
+    def quick(self) -> bool:
+        return self._clock() >= self._slow_until
+
+    def took(self, seconds: float) -> None:
+        """A COMMIT took so long."""
+        self._mean = seconds if self._mean is None else self._mean + (seconds - self._mean) / 32
+        if self._mean > self.QUICK or seconds > self.SLOW:
+            self._mean, self._slow_until = None, self._clock() + self.REST
 
 
 class CommitThread(threading.Thread):

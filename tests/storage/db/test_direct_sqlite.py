@@ -1,0 +1,50 @@
+"""Where a COMMIT is waited for: by the event loop on a quick disk, by a thread on a slow one."""
+
+import sqlite3
+import threading
+from contextlib import suppress
+
+from sqlalchemy.engine import make_url
+
+from storage.db.direct_sqlite import Disk
+from storage.db.engine import Database
+from storage.db.schema import upgrade
+
+
+def test_a_disk_that_was_slow_is_left_to_the_thread_for_ten_seconds() -> None:
+    now = 0.0
+    disk = Disk(lambda: now)
+
+    def quick_after(seconds: float, times: int = 1) -> bool:
+        for _ in range(times):
+            disk.took(seconds)
+        return disk.quick
+
+    assert quick_after(0.0003, times=100)
+    assert not quick_after(0.03), "one that held everybody up"
+    now = 10.0
+    assert disk.quick
+    assert not quick_after(0.004), "tried, and still slow"
+    now = 20.0
+    assert quick_after(0.0003, times=100)
+    assert not quick_after(0.002, times=100)
+
+
+async def test_a_batch_is_stored_and_its_fault_undone_wherever_its_commit_is_waited_for(sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    await upgrade(database)
+    assert database.direct
+    for number, slow in enumerate((False, True)):
+        if slow:
+            database.direct._disk.took(1.0)
+        async with database.direct.transaction(1.0, urgent=True) as tx:
+            tx.raw.execute("INSERT INTO facts (name, value) VALUES (?, 'stored')", (f"batch {number}",))
+        with suppress(KeyError):
+            async with database.direct.transaction(1.0, urgent=True) as tx:
+                tx.raw.execute("INSERT INTO facts (name, value) VALUES (?, 'lost')", (f"fault {number}",))
+                raise KeyError(number)
+        assert [thread.name for thread in threading.enumerate()].count("commit") == int(slow)
+    with sqlite3.connect(make_url(sqlite_url).database or "") as other:
+        stored = other.execute("SELECT name FROM facts WHERE value IN ('stored', 'lost') ORDER BY name").fetchall()
+    assert stored == [("batch 0",), ("batch 1",)]
+    await database.close()
