@@ -13,7 +13,7 @@ from storage.catalogue import teams
 from storage.clicks.queries import ensure_codec
 from storage.ledger.clicks.click_id import Codec, first_id_at
 from storage.postbacks.conversions import ConversionProcessor, Onward, Received, receive
-from storage.postbacks.postback_accounts import load
+from storage.postbacks.postback_accounts import AccountDirectory, load
 from storage.postbacks.requests import postback_request
 from storage.tables import accounts, campaigns, casinos, clicks, conversions, offers, sources, user_agents
 from storage.tables.types import EPOCH_DAY
@@ -33,9 +33,14 @@ class Scene:
     codec: Codec
     words: Mapping[str, Any] = field(default_factory=dict)
     onward: Onward | None = None
+    book: AccountDirectory | None = None  # read beforehand: a direct transaction may not load one
+
+    async def directory(self, tx: AsyncConnection) -> AccountDirectory:
+        """Accounts as requests find them, the words of their platforms being those of the scene."""
+        return await load(tx, lambda _platform: self.words)
 
     async def processor(self, tx: AsyncConnection, now: datetime = NOON) -> ConversionProcessor:
-        book = await load(tx, lambda _platform: self.words)
+        book = self.book or await self.directory(tx)
         return ConversionProcessor(book=book, codec=self.codec, zone=ZoneInfo("UTC"), now=now, onward=self.onward)
 
     async def post(

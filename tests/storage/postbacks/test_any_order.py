@@ -94,6 +94,8 @@ async def test_a_direct_transaction_ends_in_the_same_rows_as_an_ordinary_one(ope
         for seed in range(6):
             answer = story(random.Random(seed))
             scene.words = {"has_ftd_event": seed % 3 != 0}
+            async with database.read() as tx:
+                scene.book = await scene.directory(tx)
 
             async def work(tx: AsyncConnection, answer: list[str] = answer, number: int = seed * 2) -> Any:
                 return await tell(tx, scene, answer, number, random.Random(number))
