@@ -63,8 +63,9 @@ class Codec:
     def __init__(self, key: bytes) -> None:
         # A copy of a prepared state spares hashing the key again.
         self._keyed = hashlib.blake2b(digest_size=8, key=key[:64], person=b"click id")
-        self._top = -1  # of the id that was encoded last, and its letters: those of one millisecond share them
-        self._letters = ""
+        # The top of the id that was encoded last, and its letters: those of one millisecond share them. They are one
+        # value, since threads encode at the same time.
+        self._last = -1, ""
 
     @property
     def fingerprint(self) -> str:
@@ -79,14 +80,15 @@ class Codec:
     def encode(self, click_id: int) -> str:
         """The id as links carry it."""
         n, seal, pairs = click_id, self._seal(click_id), _PAIRS
-        if n >> 20 != self._top:
-            self._top = n >> 20
-            self._letters = (
+        top, letters = self._last
+        if n >> 20 != top:
+            letters = (
                 f"{_ALPHABET[n >> 60]}{pairs[n >> 50 & 1023]}{pairs[n >> 40 & 1023]}{pairs[n >> 30 & 1023]}"
                 f"{pairs[n >> 20 & 1023]}"
             )
+            self._last = n >> 20, letters
         return (
-            f"{self._letters}{pairs[n >> 10 & 1023]}{pairs[n & 1023]}{pairs[seal >> 40]}"
+            f"{letters}{pairs[n >> 10 & 1023]}{pairs[n & 1023]}{pairs[seal >> 40]}"
             f"{pairs[seal >> 30 & 1023]}{pairs[seal >> 20 & 1023]}{pairs[seal >> 10 & 1023]}{pairs[seal & 1023]}"
         )
 
