@@ -205,7 +205,12 @@ def _amount(values: Mapping[str, str], by: Rules, marks: list[str], notes: list[
         marks.append("no_amount")
         notes.append(f"amount {text[:60]!r} is left missing: {error}")
         return None, None
-    return (None, None) if money is None else (money, beside or currency)
+    if money is None:
+        return None, None
+    meant = beside or currency
+    if meant not in CURRENCIES and meant != by.currency:
+        notes.append(f"currency {meant} is none we know: kept as it is, unconverted until 'rate set currency={meant}'")
+    return money, meant
 
 
 def _currency(written: str | None, own: str) -> str:

@@ -120,6 +120,12 @@ def test_the_currency_of_a_request_is_read_by_code_and_by_sign(written: str, cur
     assert (signal.amount, signal.currency, signal.notes) == (5_000_000, currency, ())
 
 
+def test_a_code_that_no_currency_has_is_kept_and_said() -> None:
+    signal = said(urlencode({"event": "deposit", "amount": "5", "currency": "eru"}).encode())
+    assert (signal.amount, signal.currency) == (5_000_000, "ERU")
+    assert signal.notes == ("currency ERU is none we know: kept as it is, unconverted until 'rate set currency=ERU'",)
+
+
 @pytest.mark.parametrize("written", ["978", "kr", "?", "9 €"])
 def test_an_amount_in_a_currency_that_cannot_be_read_is_left_missing(written: str) -> None:
     signal = said(urlencode({"event": "deposit", "amount": "5", "currency": written}).encode())
