@@ -1,14 +1,15 @@
 """What distribution earns in simulated campaigns, against equal weights, last-24-hours conversions and an oracle.
 
 `python -m bench distribution` prints each world and measures; `python -m bench.distribution [seeds] [first seed]`
-prints the tables of docs/automation.md: the twenty worlds, and twenty more of the same kinds.
+prints the tables of docs/automation.md: the twenty worlds, and twenty more of the same kinds. Distribution is simulated
+with each seed, what it is compared with by the first one.
 """
 
 import asyncio
 import os
 import statistics
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 
@@ -24,45 +25,44 @@ WAYS = ("equal", "last 24 hours", "distribution", "clairvoyant", "oracle")
 SEEDS = 3
 
 
-def measured(of: Sequence[World], seeds: Iterable[int]) -> dict[str, list[Outcome]]:
-    """Outcomes by the world's name, one a seed."""
+def measured(of: Sequence[World], seeds: Sequence[int]) -> dict[str, list[Outcome]]:
+    """Outcomes by the world's name, one a seed; other ways than distribution are only of the first."""
     outcomes: dict[str, list[Outcome]] = {}
     with ProcessPoolExecutor(int(os.environ.get("BENCH_PROCESSES", 0)) or None) as pool:
-        for outcome in pool.map(_one, product(of, seeds)):
+        for outcome in pool.map(_one, of_each(of, seeds)):
             outcomes.setdefault(outcome.world.name, []).append(outcome)
     return outcomes
 
 
-def _one(of: tuple[World, int]) -> Outcome:
-    return simulate(of[0], seed=of[1])
+def of_each(of: Sequence[World], seeds: Sequence[int]) -> list[tuple[World, int, tuple[str, ...]]]:
+    return [(world, seed, WAYS[:-1] if seed == seeds[0] else ("distribution",)) for world, seed in product(of, seeds)]
+
+
+def _one(of: tuple[World, int, tuple[str, ...]]) -> Outcome:
+    return simulate(of[0], seed=of[1], ways=of[2])
 
 
 def share(outcomes: Sequence[Outcome], way: str, *, whole: bool = False) -> float:
-    """Earnings of the clicks after the first ones (or of all), of the best fixed offer's."""
+    """Earnings of the clicks after the first ones (or of all), of the best fixed offer's: the mean of the seeds."""
     if whole:
-        return statistics.mean(outcome.whole[way] / outcome.best_whole for outcome in outcomes)
-    return statistics.mean(outcome.after[way] / outcome.best_after for outcome in outcomes)
+        return statistics.mean(of.whole[way] / of.best_whole for of in outcomes if way in of.whole)
+    return statistics.mean(of.after[way] / of.best_after for of in outcomes if way in of.after)
 
 
 def table(measured_outcomes: dict[str, list[Outcome]]) -> str:
-    """Per cent of the best fixed offer's earnings, as Markdown: the median of the seeds, of distribution the least and
-    the most too."""
-    heads = ("equal weights", "last-24-hours conversions", "distribution", "of the seeds", "clairvoyant", "oracle")
+    """Per cent of the best fixed offer's earnings, as Markdown; of distribution the seeds' least and most too."""
+    heads = ("equal weights", "last-24-hours conversions", "distribution", "least to most", "clairvoyant", "oracle")
     lines = [f"| world | {' | '.join(heads)} | distribution, all clicks |", f"|---{'|--:' * 7}|"]
     for name, outcomes in measured_outcomes.items():
-        cells = [f"{_median(outcomes, way):.0%}" for way in WAYS]
+        cells = [f"{share(outcomes, way):.0%}" for way in WAYS]
         of_seeds = sorted(outcome.after["distribution"] / outcome.best_after for outcome in outcomes)
         cells.insert(3, f"{of_seeds[0]:.0%} to {of_seeds[-1]:.0%}")
         lines.append(f"| {name} | {' | '.join(cells)} | {share(outcomes, 'distribution', whole=True):.0%} |")
     unequal = [outcomes for outcomes in measured_outcomes.values() if not outcomes[0].world.equal]
-    cells = [f"{statistics.mean(_median(outcomes, way) for outcomes in unequal):.0%}" for way in WAYS]
+    cells = [f"{statistics.mean(share(outcomes, way) for outcomes in unequal):.1%}" for way in WAYS]
     whole = statistics.mean(share(outcomes, "distribution", whole=True) for outcomes in unequal)
-    lines.append(f"| **mean of those that differ** | {' | '.join([*cells[:3], '', *cells[3:]])} | {whole:.0%} |")
+    lines.append(f"| **mean of those that differ** | {' | '.join([*cells[:3], '', *cells[3:]])} | {whole:.1%} |")
     return "\n".join(lines)
-
-
-def _median(outcomes: Sequence[Outcome], way: str) -> float:
-    return statistics.median(outcome.after[way] / outcome.best_after for outcome in outcomes)
 
 
 def clicks_line(*, n: int, seconds: float) -> Line:

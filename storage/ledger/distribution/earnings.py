@@ -3,30 +3,36 @@
 - Conversions and commission come late, and what has not come yet is not nothing (Chapelle 2014, *Modeling delayed
   feedback in display advertising*; as a bandit: Vernade, Cappé, Perchet 2017, *Stochastic bandit models for delayed
   conversions*): clicks and FTDs count as far as their delay has passed. The delay is not known either: the shapes it
-  may have are averaged by how well they explain the days so far (marginal likelihood of a Gamma-Poisson model).
+  may have, to the day where a programme holds commission back, are averaged by how well they explain the days so far
+  (marginal likelihood of a Gamma-Poisson model).
 - Commission is the settled one; where it is pending the forecast stands for it, with the forecast's own variance.
 - What all offers have in common is the prior of each, as far as they turn out alike (empirical Bayes: Morris 1983,
   *Parametric empirical Bayes inference*), so that one without history is worth a try. Rev share: see `players`.
-- The past is forgotten with a half-life (Raj, Kalyani 2017, *Taming non-stationary bandits: a Bayesian approach*), and
-  from the day on which a rate has plainly changed nothing before it counts (generalised likelihood ratio: Besson,
+- FTDs per click may drift: how fast is averaged by how well each drift foretold the days so far, of the offer and of
+  the campaign's together, so that nothing is forgotten where nothing drifts (West, Harrison, Migon 1985, *Dynamic
+  generalized linear models and Bayesian forecasting*). Commission per FTD is forgotten with a half-life.
+- From the day on which a rate has plainly changed nothing before it counts (generalised likelihood ratio: Besson,
   Kaufmann, Maillard, Seznec 2022, *Efficient change-point detection for tackling piecewise-stationary bandits*).
 """
 
 from collections.abc import Sequence
 from functools import cache
 from itertools import accumulate
-from math import exp, log, sqrt
+from math import exp, lgamma, log, sqrt
 from operator import mul
 
 import msgspec
 
 from storage.ledger.distribution.players import Cohorts, lifetimes
 
-HALF_LIFE = 30.0  # days after which a past day counts half
+HALF_LIFE = 30.0  # days after which a past day of commission counts half
 PRIOR_PAYMENTS = 6.0  # events that the common rate is worth as evidence of an offer's own, before any is known
 _FEW_SERIES = 2.0  # series that this is worth as evidence of how far rates differ
 _LEAST_ALIKE, _MOST_ALIKE = 2.0, 40.0  # payments that a common rate may be worth
+DRIFTS = (0.0, 0.0003, 0.0015)  # by which the relative variance of FTDs per click may grow a day
+_DRIFTING = (0.6, 0.2, 0.2)  # how likely each is, in offers that have shown it
 _CHANGED = 8.0  # log likelihood ratio from which a rate has changed: one day in some thousands by chance
+_UNLIKELY = 1e-4  # share of a delay below which it is left out
 _EVERY_DAY = 0.02  # share of each delay that is spread evenly, so that no day is impossible
 
 
@@ -100,15 +106,18 @@ class _Rate(msgspec.Struct, frozen=True):
     exposure: float
     events: float
     common: float = 0.0  # part of the variance that moves all offers alike
+    drifts: tuple[float, ...] = ()  # how likely each of `DRIFTS` is
 
 
 _WAITS = range(2, 17, 2)
+_HOLDS = range(1, 17)  # days after which a programme pays, to the day
 _CONVERSION_DELAYS = (
     _Delay(prior=3.0), _Delay(0.3, prior=3.0), _Delay(0.6), _Delay(0.8), _Delay(0.88), *(_Delay(0.5, w) for w in _WAITS)
 )  # fmt: skip
 _COMMISSION_DELAYS = (
-    _Delay(prior=20.0), *(_Delay(decay, grows=grows) for decay in (0.6, 0.8, 0.9) for grows in (False, True)),
+    _Delay(prior=16.0), *(_Delay(decay, grows=grows) for decay in (0.6, 0.8, 0.9) for grows in (False, True)),
     *(_Delay(0.5, wait, grows) for wait in _WAITS for grows in (False, True)),
+    *(_Delay(0.0, hold, grows) for hold in _HOLDS for grows in (False, True)),
 )  # fmt: skip
 
 
@@ -119,21 +128,30 @@ def click_values(histories: Sequence[OfferHistory]) -> list[ClickValue]:
     known = list(zip(histories, reports, strict=True))
     conversions = _rates([_Series.of_conversions(history, reported) for history, reported in known])
     usual = _common([(rate.mean, 1.0) for rate, reported in zip(conversions, reports, strict=True) if reported]) or 1.0
-    share = _shares_of_revenue(known, usual)
-    shared = [rate for rate, history in zip(share, histories, strict=True) if history.shared_part]
-    otherwise = abs(sum(rate.mean for rate in shared)) / len(shared) if shared else 0.0
-    once = _rates(
-        [_Series.of_commission(*of) for of in known], first_deposits_per_click=usual, otherwise=otherwise
-    )  # fmt: skip
+    commission = [_Series.of_commission(*of) for of in known]
+    once = _rates(commission, first_deposits_per_click=usual)
+    share = _shares_of_revenue(known, usual, otherwise=_usual_payment(once))
+    if not any(rate.events for rate in once):
+        shared = [rate.mean for rate, history in zip(share, histories, strict=True) if history.shared_part]
+        once = _rates(commission, first_deposits_per_click=usual, otherwise=abs(_mean(shared)))
     return [_value(*of) for of in zip(histories, reports, conversions, once, share, strict=True)]
 
 
-def _shares_of_revenue(known: Sequence[tuple[OfferHistory, bool]], usual: float) -> list[_Rate]:
+def _usual_payment(once: Sequence[_Rate]) -> float:
+    """What an FTD is paid where some have been; else 0."""
+    return abs(_mean([rate.mean for rate in once if rate.events]))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
+
+
+def _shares_of_revenue(known: Sequence[tuple[OfferHistory, bool]], usual: float, *, otherwise: float) -> list[_Rate]:
     """What players by rev share bring in all, by FTD, or by click where no FTDs are reported; `usual`: FTDs per
-    click."""
+    click, `otherwise`: what an FTD brings at once."""
     made = [_Rate(0.0, 0.0, 0.0, 0.0)] * len(known)
     mine = [at for at, (history, _) in enumerate(known) if history.shared_part]
-    found = lifetimes([_cohorts(*known[at], usual) for at in mine], otherwise=1.0)
+    found = lifetimes([_cohorts(*known[at], usual) for at in mine], otherwise=otherwise)
     for at, of in zip(mine, found, strict=True):
         per = 1.0 if known[at][1] else usual
         events = of.mean**2 / of.variance if of.variance else 0.0
@@ -230,10 +248,12 @@ class _Usual(msgspec.Struct, frozen=True):
 
     rate: float
     payments: float = PRIOR_PAYMENTS
+    drifts: tuple[float, ...] = _DRIFTING
 
     def learnt(self, rates: Sequence[_Rate]) -> "_Usual":
         """The same by what the series have turned out to be: the mean of their own rates and how far these differ, each
         weighed by how sure it is (method of moments of a Gamma-Poisson model)."""
+        drifting = _drifting_alike(rates)
         means, whole, strays, certain = 0.0, 0.0, _FEW_SERIES / PRIOR_PAYMENTS, _FEW_SERIES
         for rate in rates:
             payments = rate.mean**2 / rate.variance - self.payments if rate.variance else 0.0
@@ -245,9 +265,15 @@ class _Usual(msgspec.Struct, frozen=True):
             strays += sure**2 * ((payments / due - 1) ** 2 - 1 / due)
             certain += sure**2
         if not whole:
-            return self
+            return msgspec.structs.replace(self, drifts=drifting)
         alike = min(max(strays / certain, 1 / _MOST_ALIKE), 1 / _LEAST_ALIKE)
-        return _Usual(abs(means / whole) * self.rate, 1 / alike)
+        return _Usual(abs(means / whole) * self.rate, 1 / alike, drifting)
+
+
+def _drifting_alike(rates: Sequence[_Rate]) -> tuple[float, ...]:
+    """How likely each drift is in a campaign of which some rates are known."""
+    counts = [sum(column) for column in zip(_DRIFTING, *(rate.drifts for rate in rates if rate.drifts), strict=True)]
+    return tuple(count / sum(counts) for count in counts)
 
 
 def _of_both(usual: Sequence[_Usual], first_deposits_per_click: float, otherwise: float) -> list[_Usual]:
@@ -276,6 +302,11 @@ class _Learner:
         self._exact = [not series.variances[d] for d in self._known]  # not themselves estimates
         self._due = [[due[d] for d in self._known] for due in (_lagged(series, delay) for delay in series.delays)]
         self._priors = [log(delay.prior) for delay in series.delays]
+        self._weights = [_forgetting(len(series.exposures))[d] for d in self._known]
+        counted = [weight if exact else 0.0 for weight, exact in zip(self._weights, self._exact, strict=True)]
+        self._arrived = list(map(mul, counted, (max(event, 0.0) for event in self._events)))
+        self._explained = [self._explains(due) for due in self._due]
+        self._passed = [sum(map(mul, counted, due)) for due in self._due]
 
     def known_sums(self) -> tuple[float, float]:
         """Events of the known days, and the exposure that was due on them as far as the priors of the delays tell."""
@@ -285,46 +316,71 @@ class _Learner:
     def rate(self, usual: _Usual) -> _Rate:
         """The rate with each delay, weighed by how well that explains the days: a Gamma posterior, which counts in
         payments of one size."""
-        series, days, prior = self._series, len(self._series.exposures), usual.rate
-        weights = [_forgetting(days)[d] for d in self._known]
-        size = series.size or _size(series, prior)
-        shares = self._shares(weights, size=size, prior=prior)
-        expected = [sum(map(mul, shares, due)) for due in zip(*self._due, strict=True)]
-        exact = [(at, d) for at, d in enumerate(self._known) if self._exact[at]]
-        if series.size is None:
-            size = self._observed_size(expected, weights, size=size, prior=prior)
-        since = 0
-        if series.size is not None:
-            since = _changed([self._events[at] for at, _ in exact], [expected[at] for at, _ in exact])
-        if since:
-            weights = [0.0 if at < exact[since][0] else weight for at, weight in enumerate(weights)]
+        prior, size = usual.rate, self._series.size or _size(self._series, usual.rate)
+        delays = self._delays(size=size, prior=prior)
+        expected = [sum(share * due[at] for share, due in delays) for at in range(len(self._known))]
+        if self._series.size is not None:
+            return self._drifting(delays, expected, usual)
+        size = self._observed_size(expected, self._weights, size=size, prior=prior)
         before = usual.payments * size / prior
-        amount = sum(map(mul, weights, self._events)) + usual.payments * size
-        payments = usual.payments + sum(weights[at] * max(self._events[at], 0.0) for at, _ in exact) / size
-        variance = size**2 * payments + sum(
-            (weight * weight * series.variances[d]) for weight, d in zip(weights, self._known, strict=True)
-        )
-        seen = [before + sum(map(mul, weights, due)) for due in self._due]
-        mean = sum(share * amount / exposure for share, exposure in zip(shares, seen, strict=True))
-        square = sum(share * (variance + amount**2) / exposure**2 for share, exposure in zip(shares, seen, strict=True))
-        return _Rate(
-            mean, max(square - mean**2, 0.0), sum(expected), sum(max(event, 0.0) for event in self._events) / size
-        )
+        mean, variance = self._posterior(delays, self._weights, before=before, size=size, prior=prior)
+        return _Rate(mean, variance, sum(expected), sum(max(event, 0.0) for event in self._events) / size)
 
-    def _shares(self, weights: Sequence[float], *, size: float, prior: float) -> list[float]:
-        """How well each delay explains the days, all of them together being 1."""
+    def _drifting(self, delays: Sequence[tuple[float, list[float]]], expected: Sequence[float], usual: _Usual) -> _Rate:
+        """The rate since it last changed plainly, with each drift that it may have, by how well that explains the
+        days."""
+        since = _changed(self._events, expected)
+        days = list(zip(self._known, self._events, expected, strict=True))[since:]
+        made, evidence = [], []
+        for drift, likely in zip(DRIFTS, usual.drifts, strict=True):
+            (first, *kept), explains = _filtered(days, usual, drift)
+            before = first * usual.payments / usual.rate
+            weights = [0.0] * since + kept
+            made.append(self._posterior(delays, weights, before=before, size=1.0, prior=usual.rate))
+            evidence.append(log(likely) + explains)
+        shares = _weighed(evidence)
+        mean = sum(share * mean for share, (mean, _) in zip(shares, made, strict=True))
+        square = sum(share * (variance + mean**2) for share, (mean, variance) in zip(shares, made, strict=True))
+        variance = max(square - mean**2, 0.0)
+        return _Rate(mean, variance, sum(expected), sum(self._events), drifts=tuple(shares))
+
+    def _posterior(
+        self, delays: Sequence[tuple[float, list[float]]], weights: Sequence[float], *, before: float, size: float,
+        prior: float,
+    ) -> tuple[float, float]:  # fmt: skip
+        """The rate's mean and variance by days of such weights; `before` is the exposure that the prior is worth."""
+        amount = before * prior + sum(map(mul, weights, self._events))
+        payments = before * prior / size
+        for weight, event, exact in zip(weights, self._events, self._exact, strict=True):
+            payments += weight * max(event, 0.0) / size if exact else 0.0
+        variance = size**2 * payments + sum(
+            weight * weight * self._series.variances[d] for weight, d in zip(weights, self._known, strict=True)
+        )
+        seen = [(share, before + sum(map(mul, weights, due))) for share, due in delays]
+        mean = sum(share * amount / exposure for share, exposure in seen)
+        square = sum(share * (variance + amount**2) / exposure**2 for share, exposure in seen)
+        return mean, max(square - mean**2, 0.0)
+
+    def _delays(self, *, size: float, prior: float) -> list[tuple[float, list[float]]]:
+        """How well each delay explains the days, all of them together being 1, and what is due with it; without those
+        that hardly do."""
         before = PRIOR_PAYMENTS * size / prior
-        payments = [
-            (at, weights[at] * event / size) for at, event in enumerate(self._events) if event > 0 and self._exact[at]
+        total = PRIOR_PAYMENTS + sum(self._arrived) / size
+        evidence = [
+            own + explains / size - total * log(passed + before)
+            for own, explains, passed in zip(self._priors, self._explained, self._passed, strict=True)
         ]
-        total = PRIOR_PAYMENTS + sum(n for _, n in payments)
-        exact = [weight if exact else 0.0 for weight, exact in zip(weights, self._exact, strict=True)]
-        evidence = []
-        for own, due in zip(self._priors, self._due, strict=True):
-            evenly = _EVERY_DAY * sum(due) / max(len(due), 1) + 1e-12
-            logs = sum(n * log((1 - _EVERY_DAY) * due[at] + evenly) for at, n in payments)
-            evidence.append(own + logs - total * log(sum(map(mul, exact, due)) + before))
-        return _weighed(evidence)
+        likely = [of for of in zip(_weighed(evidence), self._due, strict=True) if of[0] > _UNLIKELY]
+        whole = sum(share for share, _ in likely)
+        return [(share / whole, due) for share, due in likely]
+
+    def _explains(self, due: Sequence[float]) -> float:
+        """The logarithm of how likely what has come would come on its days, if such exposures are due on them."""
+        evenly = _EVERY_DAY * sum(due) / max(len(due), 1) + 1e-12
+        total = 0.0
+        for amount, of in zip(self._arrived, due, strict=True):
+            total += amount * log((1 - _EVERY_DAY) * of + evenly) if amount else 0.0
+        return total
 
     def _observed_size(
         self, expected: Sequence[float], weights: Sequence[float], *, size: float, prior: float
@@ -336,6 +392,23 @@ class _Learner:
         due = [(self._events[at], amount / exposure * expected[at]) for at in exact]
         strays = sum((event - middle) ** 2 / max(abs(middle), size / 4) for event, middle in due)
         return max((2 * size + strays) / (2 + len(exact)), size * 0.1)
+
+
+def _filtered(days: Sequence[tuple[int, float, float]], usual: _Usual, drift: float) -> tuple[list[float], float]:
+    """How much of the prior and of each day still counts for the last day's rate, if its relative variance grows by
+    `drift` a day, and the logarithm of how likely the days (number, events, exposure due) are then."""
+    payments, exposure = usual.payments, usual.payments / usual.rate
+    kept, evidence, before = [], 0.0, days[0][0] if days else 0
+    for day, event, due in days:
+        left = 1 / (1 + drift * (day - before) * payments)
+        payments, exposure, before = payments * left, exposure * left, day
+        kept.append(left)
+        if due > 0:
+            evidence += lgamma(payments + event) - lgamma(payments) - payments * log(1 + due / exposure)
+            evidence -= event * log(1 + exposure / due)
+        payments, exposure = payments + event, exposure + due
+    weights = list(accumulate(reversed(kept), mul, initial=1.0))
+    return [weights[-1], *weights[-2::-1]], evidence
 
 
 def _lagged(series: _Series, delay: _Delay) -> list[float]:

@@ -24,6 +24,8 @@ OFFER_VARIANCE = 0.15  # of what an offer's players bring, in squares of what th
 _DAY_VARIANCE = 12.0  # of what a player brings on one day, in squares of the mean
 _DAYS = 5.0  # that this is worth as evidence
 _PERIOD = 10  # days that are looked at together
+_OTHER_VARIANCE = 0.3  # of what players by rev share bring, in squares of what FTDs of other offers do
+_ANY_VARIANCE = 1.0  # of the same, where nothing else is known
 _FEW = 5.0  # players that what is usual is worth, where only the size of an offer's strays is wanted
 
 
@@ -46,21 +48,30 @@ class Lifetime(msgspec.Struct, frozen=True, kw_only=True):
     arrived: float
 
 
-def lifetimes(offers: Sequence[Cohorts], *, otherwise: float) -> list[Lifetime]:
-    """What a player of each offer brings in all; `otherwise` where no offer has brought anything."""
+def lifetimes(offers: Sequence[Cohorts], *, otherwise: float = 0.0) -> list[Lifetime]:
+    """What a player of each offer brings in all; `otherwise` is what FTDs of the campaign's other offers do, 0 where
+    that is not known."""
     several = [[_Periods.of(offer, half_life) for half_life in HALF_LIVES] for offer in offers]
     likely = [prior / sum(_LIKELY) for prior in _LIKELY]
-    usual = _usual(several, likely) or otherwise
+    usual = _usual(several, likely, otherwise)
     explained = [_explained([of.fit(usual) for of in own], likely) for own in several]
     counts = [prior + sum(shares[at] for shares in explained) for at, prior in enumerate(_LIKELY)]
     likely = [count / sum(counts) for count in counts]
-    usual = _usual(several, likely) or otherwise
+    usual = _usual(several, likely, otherwise)
     return [_averaged(own, [of.fit(usual) for of in own], likely) for own in several]
+
+
+class _Usual(msgspec.Struct, frozen=True):
+    """What players bring, and the variance of that in squares of it."""
+
+    mean: float
+    variance: float
 
 
 class _Fit(msgspec.Struct, frozen=True):
     mean: float
     variance: float
+    common: float  # more variance, by which all offers stray together
     evidence: float  # logarithm of how likely these figures are
 
 
@@ -97,18 +108,18 @@ class _Periods(msgspec.Struct, frozen=True):
             players=sum(n for n, part in began if any(part)), leaving=leaving,
         )  # fmt: skip
 
-    def fit(self, usual: float) -> _Fit:
+    def fit(self, usual: _Usual) -> _Fit:
         """What a player brings in all, by the weeks and by what is usual: a normal posterior."""
-        before = 1 / (OFFER_VARIANCE * usual**2)
+        before, common = 1 / (OFFER_VARIANCE * usual.mean**2), usual.variance * usual.mean**2
         if not self.due:
-            return _Fit(usual, 1 / before, 0.0)
-        factor = _cholesky(self._covariance(usual))
+            return _Fit(usual.mean, 1 / before, common, 0.0)
+        factor = _cholesky(self._covariance(usual.mean))
         due, amounts = _solved(factor, self.due), _solved(factor, self.amounts)
         precision = before + sum(of * of for of in due)
-        mean = (before * usual + sum(of * amount for of, amount in zip(due, amounts, strict=True))) / precision
-        squares = sum(amount * amount for amount in amounts) + before * usual**2 - precision * mean**2
+        mean = (before * usual.mean + sum(of * amount for of, amount in zip(due, amounts, strict=True))) / precision
+        squares = sum(amount * amount for amount in amounts) + before * usual.mean**2 - precision * mean**2
         spread = sum(log(row[-1]) for row in factor) + 0.5 * log(precision / before)
-        return _Fit(mean, 1 / precision, -spread - 0.5 * squares)
+        return _Fit(mean, 1 / precision, common * (before / precision) ** 2, -spread - 0.5 * squares)
 
     def _covariance(self, usual: float) -> list[list[float]]:
         """The lower half: what players have in common, and on the diagonal what days stray."""
@@ -139,15 +150,19 @@ def _parts(known: tuple[bool, ...], half_life: float) -> list[list[float]]:
     return made
 
 
-def _usual(several: Sequence[Sequence[_Periods]], likely: Sequence[float]) -> float:
+def _usual(several: Sequence[Sequence[_Periods]], likely: Sequence[float], otherwise: float) -> _Usual:
     """What players bring, as a mean of offers by how sure each one's figure is, without sign: losses are an offer's
-    own; 0 where nothing has come."""
-    means, whole = 0.0, 0.0
+    own; the fewer players there are, the more it is what FTDs of other offers bring."""
+    means, whole, players = 0.0, 0.0, 0.0
     for own in several:
         if due := sum(share * sum(of.due) for share, of in zip(likely, own, strict=True)):
             sure = own[0].players / (own[0].players + PLAYER_VARIANCE / OFFER_VARIANCE)
             means, whole = means + sure * sum(own[0].amounts) / due, whole + sure
-    return abs(means) / whole if whole else 0.0
+            players += own[0].players
+    mean, known = (abs(means) / whole if whole else 0.0), players / PLAYER_VARIANCE
+    if otherwise:
+        mean = (known * mean + otherwise / _OTHER_VARIANCE) / (known + 1 / _OTHER_VARIANCE)
+    return _Usual(mean or 1.0, 1 / (known + 1 / (_OTHER_VARIANCE if otherwise else _ANY_VARIANCE)))
 
 
 def _explained(fits: Sequence[_Fit], likely: Sequence[float]) -> list[float]:
@@ -164,7 +179,10 @@ def _averaged(own: Sequence[_Periods], fits: Sequence[_Fit], likely: Sequence[fl
     own_variance = sum(share * fit.variance for share, fit in zip(shares, fits, strict=True))
     staying = sum(share * (fit.mean - mean) ** 2 for share, fit in zip(shares, fits, strict=True))
     arrived = sum(share * sum(of.due) for share, of in zip(shares, own, strict=True))
-    return Lifetime(mean=mean, variance=own_variance + staying, common=ALIKE * staying, arrived=arrived)
+    common = sum(share * fit.common for share, fit in zip(shares, fits, strict=True))
+    return Lifetime(
+        mean=mean, variance=own_variance + staying + common, common=ALIKE * staying + common, arrived=arrived
+    )  # fmt: skip
 
 
 def _cholesky(lower: Sequence[Sequence[float]]) -> list[list[float]]:

@@ -17,8 +17,7 @@ import msgspec
 from storage.ledger.distribution.earnings import ClickValue
 
 WHOLE = 10_000  # what weights add up to: a weight is in hundredths of a per cent
-FEW_OFFERS = 6
-RESHAPED = 2.0  # power of the probabilities of more offers than that
+RESHAPED = 3.0  # power of the probabilities
 _NODES, _COMMON_NODES = 48, 5  # of the integrals
 
 
@@ -52,10 +51,9 @@ def best_shares(values: Sequence[ClickValue]) -> list[float]:
 
 
 def visitor_shares(best: Sequence[float]) -> list[float]:
-    """Each offer's share of visitors, by its probability to earn most: that probability itself; of many offers, where
-    finding out costs most, the likeliest get more than that (posterior reshaping: Chapelle, Li 2011)."""
-    power = RESHAPED if len(best) > FEW_OFFERS else 1.0
-    parts = [probability**power for probability in best]
+    """Each offer's share of visitors, by its probability to earn most: the likeliest get more than that, since a
+    campaign lasts months and not for ever (posterior reshaping: Chapelle, Li 2011)."""
+    parts = [probability**RESHAPED for probability in best]
     total = sum(parts)
     return [part / total for part in parts]
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -41,6 +42,25 @@ def test_commission_that_comes_ten_days_late_is_expected() -> None:
     assert 2.1 * EURO < soon.mean < 2.7 * EURO
     assert 4.5 * EURO < later.mean < 6.5 * EURO  # not 2.80, which 560 a day on half of the days would be
     assert 0.4 < later.arrived < 0.6
+
+
+@pytest.mark.parametrize("hold", [3, 9, 14])
+def test_a_programme_that_holds_commission_back_is_known_by_its_first_payments(hold: int) -> None:
+    """FTDs come and go; each is paid 140 so many days later, to the day, and only four days have been paid."""
+    ftds = [3, 5, 2, 6, 4, 1, 5, 3, 4, 6, 2, 5, 3, 4, 6, 2, 4, 5][: hold + 4]
+    paid = [0] * hold + [140 * n for n in ftds[:4]]
+    other = history([4] * len(ftds), [240] * len(ftds))
+    value = click_values([other, history(ftds, paid)])[1]
+    assert 125 * EURO < value.first_deposit < 155 * EURO
+
+
+def test_nothing_is_forgotten_where_nothing_drifts() -> None:
+    """120 FTDs of 60 steady days are nearly as sure as they are many; with a rate that comes and goes they are not."""
+    steady = history([2] * 60, [200] * 60)
+    drifting = history([1, 1, 1, 2, 2, 3, 4, 4, 3, 2, 1, 1] * 5, [200] * 60)
+    sure, unsure = (click_values([of] * 3)[0] for of in (steady, drifting))
+    assert sure.spread / sure.mean < 1.4 * 120**-0.5
+    assert unsure.spread / unsure.mean > 1.1 * sure.spread / sure.mean
 
 
 def test_a_day_that_grows_as_its_players_qualify_is_expected_to_grow() -> None:
