@@ -18,6 +18,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import InvalidatePoolError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from storage.db import one_hop
 from storage.db.direct_sqlite import DirectSqlite, run_without_suspending
 from storage.db.pace import Pace
 from storage.db.unavailable import (
@@ -265,8 +266,9 @@ def create_engine(url: URL, file: DatabaseFile) -> AsyncEngine:
     """An engine for `sqlite+aiosqlite:///file` or `postgresql+asyncpg://…`; values never stand in its errors."""
     if url.get_backend_name() == "sqlite":
         engine = create_async_engine(
-            url, pool_size=5, max_overflow=20, connect_args={"isolation_level": None}, hide_parameters=True
-        )
+            url, pool_size=5, max_overflow=20, hide_parameters=True,
+            connect_args={"isolation_level": None, "async_creator_fn": one_hop.connect},
+        )  # fmt: skip
 
         def connected(connection: Any, _record: Any) -> None:
             file.remember()
