@@ -72,8 +72,7 @@ class Show(msgspec.Struct, frozen=True):
     def percent(self, part: int | None, whole: int | None, *, digits: int = 1) -> str:
         if part is None or not whole:
             return NONE
-        pattern = "#,##0." + "0" * digits + " %" if digits else "#,##0 %"
-        return _percent(part, whole, pattern, self.locale).replace(" %", "\u00a0%")
+        return _percent(part, whole, digits, self.locale)
 
     def share(self, part: float | None, *, digits: int = 1) -> str:
         """A fraction of one as a percentage."""
@@ -91,10 +90,7 @@ class Show(msgspec.Struct, frozen=True):
     def day(self, day: date | str | None) -> str:
         if day is None:
             return NONE
-        from babel.dates import format_date  # 2 MB with its calendars, for who looks at pages only
-
-        value = date.fromisoformat(day) if isinstance(day, str) else day
-        return str(format_date(value, "medium", locale=self.locale))
+        return _day(date.fromisoformat(day) if isinstance(day, str) else day, self.locale)
 
     def time(self, instant: datetime | None) -> str:
         """An instant in the reporting time zone."""
@@ -136,8 +132,16 @@ def _money(micros: int, currency: str, locale: str) -> str:
 
 
 @lru_cache(maxsize=20_000)
-def _percent(part: int, whole: int, pattern: str, locale: str) -> str:
-    return str(format_percent(ratio(part, whole), pattern, locale=locale))
+def _percent(part: int, whole: int, digits: int, locale: str) -> str:
+    pattern = "#,##0." + "0" * digits + " %" if digits else "#,##0 %"
+    return str(format_percent(ratio(part, whole), pattern, locale=locale)).replace(" %", "\u00a0%")
+
+
+@lru_cache(maxsize=2_000)
+def _day(day: date, locale: str) -> str:
+    from babel.dates import format_date  # 2 MB with its calendars, for who looks at pages only
+
+    return str(format_date(day, "medium", locale=locale))
 
 
 @lru_cache(maxsize=256)

@@ -19,6 +19,7 @@ from bot.core.context import Actor, Context, Deployment
 from bot.core.permissions import ENTITIES, visible
 from hub.cockpit import figures
 from hub.cockpit.assets import Assets
+from hub.cockpit.parts import options, state
 from hub.cockpit.session import CSRF_FIELD, Session, Sessions
 from hub.runtime.runtime import Runtime
 from storage.clicks.queries import ensure_codec
@@ -247,7 +248,7 @@ class Cockpit:
             loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
             lstrip_blocks=True,
         )  # fmt: skip
-        made.globals |= {"static": self.assets.address, "urlencode": urlencode}
+        made.globals |= {"static": self.assets.address, "urlencode": urlencode, "state_word": state, "options": options}
         return made
 
     def get(self, path: str) -> Callable[[Page], HTTPRouteHandler]:
