@@ -175,9 +175,13 @@ async def _items(visit: Visit, kind: Kind) -> tuple[list[Any], str | None]:
 
 async def _tags(visit: Visit, kind: Kind) -> list[str]:
     """The tags that a filter offers: the most frequent of what the person may see."""
-    async with visit.cockpit.runtime.database.read() as tx:
-        tags = await tags_of(tx, SORTED[kind.noun], visit.actor.team_id, visible(visit.actor, kind.noun))
-    return tags[:MOST_TAGS_OFFERED]
+
+    async def read() -> list[str]:
+        async with visit.cockpit.runtime.database.read() as tx:
+            tags = await tags_of(tx, SORTED[kind.noun], visit.actor.team_id, visible(visit.actor, kind.noun))
+        return tags[:MOST_TAGS_OFFERED]
+
+    return await visit.cockpit.kept.read(("tags", visit.actor.team_id, kind.noun, visit.actor.campaigns), read)
 
 
 def _after(visit: Visit) -> dict[str, str]:

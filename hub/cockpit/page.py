@@ -19,6 +19,7 @@ from bot.core.context import Actor, Context, Deployment
 from bot.core.permissions import ENTITIES, visible
 from hub.cockpit import figures
 from hub.cockpit.assets import Assets
+from hub.cockpit.kept import MOST_LABELS, Kept
 from hub.cockpit.parts import options, state
 from hub.cockpit.session import CSRF_FIELD, Session, Sessions
 from hub.runtime.runtime import Runtime
@@ -39,6 +40,7 @@ HEADERS = {
     ),
 }  # fmt: skip
 FOLDER = Path(__file__).parent / "templates"
+MOST_NAMES = 10_000  # of one kind
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -151,18 +153,25 @@ class Visit:
         except Forbidden:
             return None
 
-    async def labels(self, *nouns: str, most: int = 10_000) -> dict[str, dict[str, str]]:
+    async def labels(self, *nouns: str) -> dict[str, dict[str, str]]:
         """Names by code of the team's entities of some kinds, as far as this person may see them."""
-        names_by_noun: dict[str, dict[str, str]] = {}
+        kept, team_id = self.cockpit.kept, self.actor.team_id
+        version = await kept.version()
+        keys = {noun: ("labels", team_id, noun, self.actor.campaigns) for noun in nouns}
+        found = {noun: names for noun in nouns if (names := kept.get(keys[noun], version)) is not None}
+        if len(found) == len(keys):
+            return found
         async with self.cockpit.runtime.database.read() as tx:
-            for noun in nouns:
+            for noun in keys.keys() - found.keys():
                 table = ENTITIES[noun].table
                 query = select(table.c.code, table.c.name).where(
-                    table.c.team_id == self.actor.team_id, visible(self.actor, noun)
+                    table.c.team_id == team_id, visible(self.actor, noun)
                 )  # fmt: skip
-                rows = await tx.execute(query.order_by(table.c.name).limit(most))
-                names_by_noun[noun] = dict(rows.all())
-        return names_by_noun
+                rows = await tx.execute(query.order_by(table.c.name).limit(MOST_NAMES))
+                found[noun] = dict(rows.all())
+                if len(found[noun]) <= MOST_LABELS:
+                    kept.put(keys[noun], version, found[noun])
+        return found
 
     def may(self, name: str) -> bool:
         """Whether the person's role includes the command's: decides which buttons are shown, never what is done."""
@@ -218,6 +227,7 @@ class Cockpit:
         self.runtime = runtime
         self.sessions = Sessions(runtime)
         self.assets = Assets()
+        self.kept = Kept(runtime.database)
         self.flash = self.sessions.name_cookie("cf_flash")
         self._codec: Codec | None = None
         self._compiled: set[str] = set()

@@ -194,6 +194,13 @@ def _spark(mover: Mover) -> Any:
 
 
 async def _attention(visit: Visit, day: date, now: datetime) -> list[Attention]:
+    """What needs a look, read once in some seconds for all who see the same."""
+    actor = visit.actor
+    key = "attention", actor.team_id, actor.campaigns, visit.may("alert list"), day
+    return await visit.cockpit.kept.read(key, lambda: _read_attention(visit, day, now))
+
+
+async def _read_attention(visit: Visit, day: date, now: datetime) -> list[Attention]:
     """Alerts that fire, held reports, vanished figures, failed syncs, unmatched postbacks, dead links, domains."""
     alerts = await visit.ask_if_allowed("alert list", limit=500)
     fired = [

@@ -13,4 +13,7 @@ async def bump(tx: AsyncConnection) -> None:
 
 async def current(tx: AsyncConnection) -> int:
     """How many changes there have been."""
-    return int((await tx.execute(select(changes.c.n).where(changes.c.id == 1))).scalar_one())
+    return int((await tx.execute(_CURRENT)).scalar_one())
+
+
+_CURRENT = select(changes.c.n).where(changes.c.id == 1)  # made once: it is asked many times a second
