@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -13,7 +12,9 @@ from bot.core.command import COMMANDS
 from bot.core.permissions import visible
 from bot.digests.message import chart_days
 from hub.cockpit.charts import commission_chart
-from hub.cockpit.page import Cockpit, Visit
+from hub.cockpit.entity_table import EntityTable, state_of
+from hub.cockpit.page import Cockpit, Visit, each
+from hub.cockpit.parts import joined
 from storage.catalogue.groups import ARCHIVED, SORTED, tags_of
 from storage.ledger.clicks.rotation_rules import node_of
 from storage.ledger.clicks.rules_in_words import condition_in_words
@@ -139,10 +140,13 @@ def _routes(cockpit: Cockpit, kind: Kind) -> list[HTTPRouteHandler]:
         (items, following), figures = await visit.together(_items(visit, kind), _figures(visit, kind))
         names = await visit.labels("group", *(key for key, _ in kind.columns if key in _NAMED))
         narrowed = any(visit.query.get(name) for name in ("find", "status", "group", "tag"))
+        grouped = any(getattr(item, "group", None) for item in items)
+        columns = [key for key, _ in kind.columns]
+        table = EntityTable(visit, kind.noun, columns, names, figures, grouped=grouped)
         return await visit.html(
-            "list.html", section=kind.noun, title=kind.plural, kind=kind, items=items, next=following, figures=figures,
-            has_figures=kind.noun in DIMENSIONS, days=DAYS, state_of=state_of,
-            shown=partial(_shown, names), groups=names["group"], tags=await _tags(visit, kind), narrowed=narrowed,
+            "list.html", section=kind.noun, title=kind.plural, kind=kind, rows=joined(await each(items, table.row)),
+            next=following, has_figures=figures is not None, days=DAYS, grouped=grouped, groups=names["group"],
+            tags=await _tags(visit, kind), narrowed=narrowed,
         )  # fmt: skip
 
     @cockpit.get(f"/cockpit/{kind.noun}/{{code:str}}")
@@ -195,19 +199,10 @@ def _matches(item: Any, kind: Kind, search: str, status: str) -> bool:
     )
 
 
-def state_of(item: Any) -> str:
-    return str(getattr(item, "status", "") or "")
-
-
-def _shown(names: dict[str, dict[str, str]], visit: Visit, item: Any, key: str) -> str:
-    value = getattr(item, key, None)
-    return visit.show.text(names.get(key, {}).get(value, value) if isinstance(value, str) else value)
-
-
-async def _figures(visit: Visit, kind: Kind) -> dict[str, ReportRow]:
-    """The last days' figures by code."""
+async def _figures(visit: Visit, kind: Kind) -> dict[str, ReportRow] | None:
+    """The last days' figures by code; None of a kind that has none."""
     if kind.noun not in DIMENSIONS:
-        return {}
+        return None
     report = await _report(visit, [kind.noun], DAYS)
     return {row.group[kind.noun] or "": row for row in report.rows}
 

@@ -107,7 +107,7 @@ class Visit:
     def path(self) -> str:
         return self.request.url.path
 
-    @property
+    @cached_property
     def query(self) -> dict[str, str]:
         """The query; several values of a name (boxes that are ticked) stand together, with commas between."""
         values: dict[str, str] = {}

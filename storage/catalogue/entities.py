@@ -1,6 +1,6 @@
 """What all named entities share: paging by id, and the codes that ids stand for."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Row, Select, Table, select
@@ -48,7 +48,13 @@ async def labels(tx: AsyncConnection, table: Table, team_id: int) -> dict[int, L
     return {id_: Label(code, name) for id_, code, name in (await tx.execute(query)).all()}
 
 
-async def codes(tx: AsyncConnection, table: Table, team_id: int) -> dict[int, str]:
-    """Code by id of all the team's entities of a kind."""
+async def codes(
+    tx: AsyncConnection, table: Table, team_id: int, ids: Collection[int] | None = None
+) -> dict[int, str]:  # fmt: skip
+    """Code by id of the team's entities of a kind: all of them, or those of some ids."""
     query = select(table.c.id, table.c.code).where(table.c.team_id == team_id)
+    if ids is not None:
+        if not ids:
+            return {}
+        query = query.where(table.c.id.in_(ids))
     return dict((await tx.execute(query)).all())

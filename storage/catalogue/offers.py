@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Text, cast, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, Text, cast, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.catalogue.entities import codes
@@ -121,11 +121,9 @@ async def sending(tx: AsyncConnection, offer: Row[Any]) -> list[str]:
 
 async def shown(tx: AsyncConnection, team_id: int, rows: list[Any]) -> list[Offer]:
     """Offers as faces show them."""
-    casino, account, offer = (
-        await codes(tx, casinos, team_id),
-        await codes(tx, accounts, team_id),
-        await codes(tx, offers, team_id),
-    )
+    casino = await codes(tx, casinos, team_id, {row.casino_id for row in rows})
+    account = await codes(tx, accounts, team_id, {row.account_id for row in rows})
+    offer = await codes(tx, offers, team_id, {row.alternative_id for row in rows} - {None})
     risks = await warnings(tx, rows)
     return [
         Offer(
@@ -140,26 +138,32 @@ async def shown(tx: AsyncConnection, team_id: int, rows: list[Any]) -> list[Offe
 
 async def warnings(tx: AsyncConnection, rows: Sequence[Any]) -> dict[int, list[str]]:
     """By offer what is risky about it for as long as it lasts: an untagged one pulls in other deals' numbers."""
-    query = select(offers.c.id, offers.c.account_id, offers.c.code, offers.c.tag_key)
-    mine = offers.c.account_id.in_({row.account_id for row in rows})
-    on_account: dict[int, list[Any]] = {}
-    for offer in await tx.execute(query.where(mine).order_by(offers.c.id)):
-        on_account.setdefault(offer.account_id, []).append(offer)
-    untagged = {
-        account: [offer for offer in offers_of_account if offer.tag_key is None]
-        for account, offers_of_account in on_account.items()
-    }
-    segments_of = {
-        account: await segments(tx, account) for account, offers_of_account in untagged.items() if offers_of_account
-    }
-    return {row.id: _warnings(row, on_account[row.account_id], untagged[row.account_id], segments_of) for row in rows}
+    untagged = await _on_accounts(tx, {row.account_id for row in rows}, offers.c.tag_key.is_(None))
+    at_risk = {row.account_id for row in rows if not row.tag_key}
+    on_account = await _on_accounts(tx, at_risk)
+    segments_of = {account: await segments(tx, account) for account in at_risk}
+    return {row.id: _warnings(row, on_account, untagged, segments_of) for row in rows}
 
 
-def _warnings(row: Any, on_account: list[Any], untagged: list[Any], segments_of: dict[int, list[str]]) -> list[str]:
+async def _on_accounts(
+    tx: AsyncConnection, account_ids: set[int], *conditions: ColumnElement[bool]
+) -> dict[int, list[Any]]:  # fmt: skip
+    """By account the ids and codes of its offers that meet the conditions."""
+    by_account: dict[int, list[Any]] = {account: [] for account in account_ids}
+    query = select(offers.c.id, offers.c.account_id, offers.c.code).where(offers.c.account_id.in_(account_ids))
+    for offer in await tx.execute(query.where(*conditions).order_by(offers.c.id)) if account_ids else ():
+        by_account[offer.account_id].append(offer)
+    return by_account
+
+
+def _warnings(
+    row: Any, on_account: dict[int, list[Any]], untagged: dict[int, list[Any]], segments_of: dict[int, list[str]]
+) -> list[str]:  # fmt: skip
     if row.tag_key:
         text = "on the same account has no tag: it takes every segment that no offer claims"
-        return [f"offer {other.code} {text}" for other in untagged if other.id != row.id]
-    tags, others = segments_of.get(row.account_id, []), [other.code for other in on_account if other.id != row.id]
+        return [f"offer {other.code} {text}" for other in untagged[row.account_id] if other.id != row.id]
+    tags = segments_of[row.account_id]
+    others = [other.code for other in on_account[row.account_id] if other.id != row.id]
     if others or len(tags) > 1:
         named = ", ".join(tags[:5]) or ", ".join(others[:5])
         return [f"no tag, but its account has several deals or segments ({named}): it pulls in their numbers"]
