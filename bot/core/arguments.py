@@ -3,8 +3,10 @@
 import difflib
 import re
 import types
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from itertools import chain
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -135,9 +137,15 @@ def file_fields(parameters: type[msgspec.Struct]) -> list[str]:
     return [field.encode_name for field in msgspec.structs.fields(parameters) if bytes in bare_kinds(field.type)]
 
 
+@lru_cache(maxsize=1_000)
+def fields_of(parameters: type[msgspec.Struct]) -> Mapping[str, msgspec.structs.FieldInfo]:
+    """The fields of a struct by the names that are given; kept, since msgspec reads the annotations each time."""
+    return {field.encode_name: field for field in msgspec.structs.fields(parameters)}
+
+
 def fill(parameters: type[msgspec.Struct], arguments: dict[str, Any], today: date) -> Any:
     """The struct from words (chat, shell, query) or JSON values. Raises Refused naming the field."""
-    fields = {field.encode_name: field for field in msgspec.structs.fields(parameters)}
+    fields = fields_of(parameters)
     for name in arguments:
         if name not in fields:
             near = difflib.get_close_matches(name, fields, n=1)
@@ -155,7 +163,7 @@ def fill(parameters: type[msgspec.Struct], arguments: dict[str, Any], today: dat
         raise _refused(error, fields) from None
 
 
-def _amounts(fields: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+def _amounts(fields: Mapping[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     """The amounts among the values, and the currency written beside them where a field takes it."""
     amounts: dict[str, Any] = {}
     for name, value in values.items():
@@ -194,10 +202,10 @@ def _emptied(annotation: Any, value: Any) -> Any:
     return NONE if says_none and meta(annotation)[2].get("empties") else value
 
 
-def _refused(error: msgspec.ValidationError, fields: dict[str, Any]) -> Refused:
+def _refused(error: msgspec.ValidationError, fields: Mapping[str, Any]) -> Refused:
     text, _, path = str(error).partition(" - at `$.")
     name = re.split(r"[.\[`]", path)[0] if path else None
-    extra = meta(fields[name].type)[2] if name in fields else {}
+    extra = meta(fields[name].type)[2] if name is not None and name in fields else {}
     hint = f" (one of {', '.join(extra['choices'])})" if "choices" in extra else ""
     return Refused(f"{name or 'arguments'}: {_bound(text)}{hint}", field=name)
 

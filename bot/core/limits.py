@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import Meta
 
-from bot.core.arguments import bare_kinds, meta
+from bot.core.arguments import bare_kinds, fields_of, meta
 from bot.core.tokenizer import MAX_ARGUMENT, period
 from storage.ledger.errors import Refused
 
@@ -123,8 +123,8 @@ def _inside(value: Any) -> list[Any]:
 
 def check_days(limits: dict[str, Limit], new: msgspec.Struct, today: date) -> None:
     """Raises Refused for a range with more days than declared; what is no range is for the command to refuse."""
-    for field in msgspec.structs.fields(new):
-        most = limits[field.encode_name].days
+    for name, field in fields_of(type(new)).items():
+        most = limits[name].days
         value = getattr(new, field.name)
         if most is None or value is None:
             continue
