@@ -135,6 +135,7 @@ class Drain:
         self._most = LEAST_PIECE  # records of the next piece
         self._new = True  # none of the last piece was stored already
         self._prepared: Batch | None = None  # the piece, looked up
+        self._agents: dict[str, int] = {}  # keys of user agents, by their text, that pieces of this spool had
         self._early: list[Record] = []  # outgoing clicks whose own click is still in another process's spool
         self._rejected: list[Record] = []  # what the database does not take
 
@@ -154,6 +155,8 @@ class Drain:
         On PostgreSQL every other step only looks up what the next one stores, by one statement. `busy`: clicks come, so
         the piece after it is a small one. `lost`: whether the database can be written is still to be shown.
         """
+        if lost:
+            self._agents.clear()  # it may be another database that comes back
         if not self._piece:
             self._piece = self._next()
             if self._state.connection.shared and self._new and not lost and (clicks := _plain(self._piece)):
@@ -175,6 +178,7 @@ class Drain:
         if self.spool.all_read:
             await asyncio.to_thread(self.spool.replace, self._early)
             self._early = []
+            self._agents.clear()
         return stored
 
     def put_back(self) -> None:
@@ -190,7 +194,7 @@ class Drain:
         return piece
 
     async def _prepare(self, clicks: Sequence[Click]) -> int:
-        batch = Batch(self._state, [], Counts())
+        batch = Batch(self._state, [], Counts(), agents=self._agents)
         if await self._done(batch, batch.prepare_spooled(clicks)):
             self._prepared = batch
         return 0
@@ -241,7 +245,7 @@ class Drain:
         clicks = [record.click for record in records if isinstance(record, SpooledClick)]
         outgoing = [record for record in records if isinstance(record, SpooledOutgoing)]
         waiting: list[Record] = []
-        batch = Batch(self._state, [], Counts())
+        batch = Batch(self._state, [], Counts(), agents=self._agents)
         async with self._state.connection.transaction(self._patience):
             stored = await batch.store_spooled(clicks, now) if clicks else 0
             for record in outgoing:

@@ -136,7 +136,6 @@ class WriterState:
         self.bursts = bursts
         self.touches = Touches()
         self.full: set[tuple[int, str, int]] = set()  # caps found full; forgotten every tick
-        self.agents: dict[str, int] = {}  # keys of user agents, by their text, that were asked for last
         self.failed_decisions = 0
 
     def decide(self, job: ClickJob) -> None:
@@ -171,8 +170,14 @@ class Overtaken(Exception):
 class Batch:
     """Everything one transaction writes."""
 
-    def __init__(self, state: WriterState, jobs: Sequence[Job], counts: Counts, *, hopeful: bool = False) -> None:
-        """`hopeful`: on PostgreSQL new visitors are kept by the last statement, which raises Overtaken if it cannot."""
+    def __init__(
+        self, state: WriterState, jobs: Sequence[Job], counts: Counts, *, hopeful: bool = False,
+        agents: dict[str, int] | None = None,
+    ) -> None:  # fmt: skip
+        """`hopeful`: on PostgreSQL new visitors are kept by the last statement, which raises Overtaken if it cannot.
+
+        `agents`: of a piece of a spool, keys of user agents by their text; those of this batch are added.
+        """
         self.clicks = [job for job in jobs if isinstance(job, ClickJob)]
         self.outgoing = [job for job in jobs if isinstance(job, OutgoingJob)]
         self.counts = Counts()
@@ -181,6 +186,7 @@ class Batch:
         self._connection = state.connection
         self._statements = state.statements
         self._agents: dict[str, int] = {}
+        self._known_before = {} if agents is None else agents
         self._marks: list[tuple[int, int]] = []
         self._since = self._now = 0
         self._hopeful = hopeful and state.connection.shared
@@ -486,7 +492,7 @@ class Batch:
 
     async def _with_agents(self, clicks: Sequence[Click]) -> list[tuple[Click, int]]:
         """Clicks out of a spool, each with the key of its user agent."""
-        known = self._state.agents
+        known = self._known_before
         unknown = {click.agent.text: click.agent for click in clicks if click.agent.text not in known}
         for agent in unknown.values():
             agent.id = 0  # of another time, perhaps another database
@@ -539,9 +545,9 @@ class Batch:
             agent = job.click.agent
             if not agent.id:
                 agent.id = self._agents.get(agent.text, 0)
-        if len(self._state.agents) > MOST_AGENTS:
-            self._state.agents.clear()
-        self._state.agents |= self._agents
+        if len(self._known_before) > MOST_AGENTS:
+            self._known_before.clear()
+        self._known_before |= self._agents
         self._state.visitors.committed(self._since)
         self._state.touches.written(self._marks)
 

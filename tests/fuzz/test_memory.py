@@ -13,7 +13,7 @@ from tests.fuzz.filled import filled_hub
 from tests.journeys.deployment import Deployment
 
 REQUESTS = int(os.environ.get("HOSTILE_REQUESTS", "2500"))
-GROWS = 10 if REQUESTS < 10_000 else 30  # megabytes at most
+GROWS = 5 if REQUESTS < 10_000 else 25  # megabytes at most
 WARM = 1500  # requests before, while tables are loaded and pools are filled
 IDLE = 2000
 _MEGABYTE = 1_000_000

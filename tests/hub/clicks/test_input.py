@@ -1,6 +1,7 @@
 """Nothing in a request breaks a click, or sends a visitor to a host that is not configured."""
 
 import asyncio
+import tracemalloc
 from decimal import Decimal
 from urllib.parse import quote_from_bytes
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from hub.clicks.handler import is_click_path
 from hub.clicks.query import read_cost, read_currency, read_query
+from hub.requests import user_agents
 from hub.requests.client import Clients
 from hub.requests.country import Countries
 from hub.requests.user_agents import UserAgents
@@ -44,6 +46,25 @@ async def test_awkward_queries_are_redirected_kept_and_go_nowhere_else(upgraded_
         assert len(stored[-1].extra) < 1500
         await d.clicks.writer.stop()
         assert ("cut", "one") in {(row.kind, row.subject) for row in await d.rows(faults)}
+
+
+async def test_what_user_agents_are_made_up_is_forgotten(upgraded_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What their reader made is still there only of those that it knows, 100 or fewer."""
+    monkeypatch.setattr("hub.requests.user_agents._KEPT_BYTES", 50_000)
+    async with click_deployment(upgraded_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        tracemalloc.start()
+        try:
+            for start in range(0, 1500, 100):
+                agents = (f"{n}".ljust(512, "x") for n in range(start, start + 100))
+                await asyncio.gather(*(d.get("/c/one", agent=agent) for agent in agents))
+            snapshot = tracemalloc.take_snapshot()
+        finally:
+            tracemalloc.stop()
+        alive = snapshot.filter_traces([tracemalloc.Filter(True, user_agents.__file__)])
+        assert sum(trace.size for trace in alive.traces) < 300_000
+        assert len(await d.stored()) == 1500
 
 
 async def test_awkward_headers_do_not_break_a_click(upgraded_url: str) -> None:
