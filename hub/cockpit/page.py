@@ -24,7 +24,7 @@ from hub.cockpit.parts import options, state
 from hub.cockpit.session import CSRF_FIELD, Session, Sessions
 from hub.runtime.runtime import Runtime
 from storage.clicks.queries import ensure_codec
-from storage.db.turns import in_turns
+from storage.db.turns import give_way, in_turns
 from storage.ledger.clicks.click_id import Codec
 from storage.ledger.errors import CasinoFluxError, Forbidden, Missing, Refused
 
@@ -184,6 +184,7 @@ class Visit:
 
     async def html(self, template: str, *, section: str, title: str, status: int = 200, **data: Any) -> Response[str]:
         """The page; clicks that the same process answers go on while it is written."""
+        await give_way()
         toast = _toast(self.request.cookies.get(self.cockpit.flash, ""))
         pieces = (await self.cockpit.template(template)).generate(
             visit=self, show=self.show, section=section, title=title, menu=MENU, toast=toast, **data
@@ -269,6 +270,7 @@ class Cockpit:
                 session = await self.sessions.find(request)
                 if session is None:
                     return await self.sign_in_first()
+                await give_way()
                 return await self._carefully(page, Visit(self, request, session))
 
             return get(path, include_in_schema=False, name=f"cockpit {path}")(handle)

@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from storage.db import one_hop
 from storage.db.direct_sqlite import DirectSqlite, run_without_suspending
 from storage.db.pace import Pace
+from storage.db.turns import give_way
 from storage.db.unavailable import (
     CommitUnknown,
     DatabaseFile,
@@ -210,6 +211,7 @@ class Database:
         async with self._connected(self.engine) as connection:
             if self.sqlite:
                 await connection.exec_driver_sql("BEGIN")
+                await give_way()
             try:
                 yield connection
             finally:

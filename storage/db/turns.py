@@ -10,11 +10,12 @@ HOLD = 0.0005  # seconds that work holds the event loop at a time
 T = TypeVar("T")
 
 
-async def _give_way() -> None:
+async def give_way() -> None:
+    """A turn for everything else that waits: between two pieces of work that have nothing to wait for themselves."""
     await asyncio.sleep(0)
 
 
-async def in_turns(items: Iterable[T], give_way: Callable[[], Awaitable[None]] = _give_way) -> AsyncIterator[T]:
+async def in_turns(items: Iterable[T], give_way: Callable[[], Awaitable[None]] = give_way) -> AsyncIterator[T]:
     """Each of the items; the event loop has its turn every HOLD seconds, for as long as `give_way` takes."""
     ends = time.perf_counter() + HOLD
     for item in items:
