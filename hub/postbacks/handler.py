@@ -32,7 +32,7 @@ from storage.ledger.facts import Outcome
 from storage.ledger.postbacks.postback import signed
 from storage.outbound.onward import send_on
 from storage.postbacks import replay
-from storage.postbacks.conversions import ConversionProcessor, Received, receive
+from storage.postbacks.conversions import ConversionProcessor, Received, lock_of, receive
 from storage.postbacks.postback_accounts import AccountDirectory, PostbackAccount, load
 from storage.postbacks.requests import Entry, PostbackRequest, postback_request, refused, store
 from storage.postbacks.spool import not_stored
@@ -44,6 +44,8 @@ REFRESH_SECONDS = 0.3
 PATIENCE = 1.0  # seconds a platform waits for a locked database; then its request goes to the spool
 MOST_TOGETHER = 128  # placed without a pause: clicks of this process wait meanwhile
 LONGEST_GATHERING = 0.002  # seconds
+ENOUGH_FOR_TWO = 48  # requests of which PostgreSQL gets one half while the senders of the other are answered
+LONGEST_OWED = 0.005  # seconds
 FRESH, FRESH_EVERY = timedelta(minutes=15), timedelta(seconds=2)
 OLD, OLD_EVERY = timedelta(hours=48), timedelta(minutes=10)
 _METHODS = frozenset({"GET", "POST"})  # the others count nothing
@@ -77,6 +79,9 @@ class Postbacks:
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
         self._last = 0, 0.0  # requests of the last batch, and the seconds it took
+        self._owed: list[tuple[_Waiting, Received]] = []  # stored, and not answered yet
+        self._telling: asyncio.TimerHandle | None = None
+        self._size = 0  # bytes of the table of requests on PostgreSQL
         self._looked: dict[timedelta, datetime] = {}
         self.counts: dict[str, int] = {}
 
@@ -223,8 +228,7 @@ class Postbacks:
     async def _record(self) -> None:
         while not self._stopping or self._waiting:
             await self._arrived.wait()
-            await self._gather()
-            batch, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
+            batch = await self._next_batch()
             if not self._waiting and not self._stopping:
                 self._arrived.clear()
             if batch:
@@ -232,11 +236,28 @@ class Postbacks:
                 try:
                     await self._commit(batch)
                 except BaseException:
+                    self._tell_owed()
                     for waiting in batch:
                         waiting.tell(answers.UNAVAILABLE)
                     raise
                 self._last = len(batch), time.monotonic() - began
-                await asyncio.sleep(0)  # first let those go that were just committed
+                if not self._owed:
+                    await asyncio.sleep(0)  # first let those go that were just committed
+        self._tell_owed()
+
+    async def _next_batch(self) -> list[_Waiting]:
+        if self._in_halves(self._last[0]):
+            most = min(MOST_TOGETHER, (len(self._waiting) + self._last[0] + 1) // 2)
+        else:
+            await self._gather()
+            most = MOST_TOGETHER
+        batch, self._waiting = self._waiting[:most], self._waiting[most:]
+        return batch
+
+    def _in_halves(self, stored: int) -> bool:
+        """Whether those that wait and those that were `stored` last take turns: PostgreSQL's processor stores the ones
+        while ours answers the others, whose senders send the next. On SQLite both is done on ours."""
+        return not self._runtime.database.sqlite and len(self._waiting) + stored >= ENOUGH_FOR_TWO
 
     async def _gather(self) -> None:
         """After a large batch wait for as many again, an eighth of its time at most: those whom it answered send their
@@ -266,7 +287,24 @@ class Postbacks:
                 await self._commit_alone(waiting)
             return
         tasks.monitor.succeeded("postbacks")
-        for waiting, received in zip(batch, done, strict=True):
+        self._tell_owed()
+        self._owed = list(zip(batch, done, strict=True))
+        if self._in_halves(len(batch)):
+            self._telling = asyncio.get_running_loop().call_later(LONGEST_OWED, self._tell_owed)
+        else:
+            self._tell_owed()
+
+    def _tell_soon(self) -> None:
+        asyncio.get_running_loop().call_soon(self._tell_owed)
+
+    def _tell_owed(self) -> None:
+        """Answer the requests that were stored last: best while PostgreSQL stores the next, for which the event loop
+        would have nothing else to do."""
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
+        owed, self._owed = self._owed, []
+        for waiting, received in owed:
             self._say(waiting, received)
 
     async def _keep(self, batch: list[_Waiting]) -> None:
@@ -309,7 +347,9 @@ class Postbacks:
 
     async def _write(self, arrivals: Sequence[PostbackRequest]) -> list[Received]:
         processor = self.processor()
-        return list(await self.run(lambda tx: receive(tx, arrivals, processor)))
+        done = await self.run(lambda tx: receive(tx, arrivals, processor, locked=True), lock_of(arrivals))
+        self._size = processor.size
+        return done
 
     async def _store_once(self, requests: list[PostbackRequest]) -> None:
         """Place requests out of a spool, those that are not stored yet."""
@@ -328,9 +368,9 @@ class Postbacks:
         """Whether it has been started, and not stopped yet."""
         return bool(self._tasks)
 
-    async def run(self, work: Work[T]) -> T:
-        """Run `work(tx)` in a short write transaction; it may await nothing but the database."""
-        return await self._runtime.database.run(work, patience=self._patience)
+    async def run(self, work: Work[T], lock: str = "") -> T:
+        """Run `work(tx)` in a short write transaction, begun with `lock`; it may await nothing but the database."""
+        return await self._runtime.database.run(work, patience=self._patience, lock=lock)
 
     def patience(self, now: datetime) -> timedelta | None:
         """How old a waiting request may be to be looked at now; None if it is too soon to look again."""
@@ -345,8 +385,9 @@ class Postbacks:
         assert self._codec is not None  # noqa: S101 - made by start()
         zone = ZoneInfo(self._runtime.settings.report_timezone)
         return ConversionProcessor(
-            book=self._book, codec=self._codec, zone=zone, now=self._runtime.clock(), onward=send_on
-        )
+            book=self._book, codec=self._codec, zone=zone, now=self._runtime.clock(), onward=send_on,
+            meanwhile=self._tell_soon, size=self._size,
+        )  # fmt: skip
 
 
 async def _only_kept(tx: AsyncConnection, postback: PostbackRequest) -> Received:

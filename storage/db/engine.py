@@ -145,6 +145,34 @@ class Database:
                 raise
 
     @asynccontextmanager
+    async def _begin_locked(self, lock: str) -> AsyncIterator[AsyncConnection]:
+        """`begin` on PostgreSQL with a statement that locks rows: both are one round trip.
+
+        The driver itself begins and ends the transaction: by SQLAlchemy either takes the hub as long as a statement.
+        """
+        self.check()
+        if self.pooled:
+            async with self._postgres_transaction() as connection:
+                await connection.exec_driver_sql(lock)
+                yield connection
+            return
+        async with self._connected(self._lookups) as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            try:
+                await driver.execute(f"BEGIN; {lock}")
+                yield connection
+            except BaseException:
+                await _roll_back(connection, driver)
+                raise
+            try:
+                await driver.execute("COMMIT")
+            except BaseException as error:
+                await connection.invalidate()
+                if is_lost(error):
+                    raise CommitUnknown from None
+                raise
+
+    @asynccontextmanager
     async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         """A connection; a server that just went away is tried again, after pauses that grow and differ."""
         if self.sqlite:
@@ -166,12 +194,16 @@ class Database:
         finally:
             await connection.close()
 
-    async def run(self, work: Work[T], *, patience: float = LOCKED_WAIT) -> T:
+    async def run(self, work: Work[T], *, patience: float = LOCKED_WAIT, lock: str = "") -> T:
         """Run `work(tx)` in a short write transaction, committed when this returns; it awaits nothing but `tx`.
 
-        Raises DatabaseUnavailable if SQLite's transaction cannot begin within `patience` seconds.
+        `lock`: a statement with which it begins on PostgreSQL, to lock rows. Raises DatabaseUnavailable if SQLite's
+        transaction cannot begin within `patience` seconds.
         """
         if self.direct is None:
+            if lock:
+                async with self._begin_locked(lock) as tx:
+                    return await work(tx)
             async with self.begin() as tx:
                 return await work(tx)
         async with self.direct.transaction(patience) as direct:
@@ -249,6 +281,15 @@ class Database:
         if self.direct is not None:
             self.direct.close()
         self.file.close()
+
+
+async def _roll_back(connection: AsyncConnection, driver: Any) -> None:
+    """End a transaction that the driver began; a connection that cannot do that is given up."""
+    try:
+        await driver.execute("ROLLBACK")
+    except Exception:
+        with suppress(Exception):
+            await connection.invalidate()
 
 
 async def _begin(connection: AsyncConnection, patience: float) -> None:

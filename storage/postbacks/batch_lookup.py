@@ -33,6 +33,7 @@ class BatchLookup:
     searched: frozenset[Tie]
     ids: dict[str, list[int]]
     webhooks: bool
+    size: int
 
 
 async def look_up(
@@ -42,9 +43,9 @@ async def look_up(
 
     Meanwhile they are made ready to be stored.
 
-    `size`: bytes of the table of requests. PostgreSQL keeps the plan of a statement; one that it made while the table
-    was all but empty reads all of an account for each request later on. So each time the table has doubled the
-    statement is another one.
+    `size`: bytes of the table of requests when it was looked at last. PostgreSQL keeps the plan of a statement; one
+    that it made while the table was all but empty reads all of an account for each request later on. So each time the
+    table has doubled the statement is another one.
     """
     open_entries = [entry for entry in entries if entry.outcome is None]
     ties = _ties(open_entries, account_rules)
@@ -63,6 +64,7 @@ async def look_up(
         searched=frozenset((*ties, *conversions)),
         ids={"postbacks": sorted(row[2]), "conversions": sorted(row[3])},
         webhooks=row[4],
+        size=row[5],
     )
 
 
@@ -130,5 +132,6 @@ WITH first AS (
 )
 SELECT ({queries.LINKS_AS_JSON}), (SELECT json_agg(json_build_array({_COLUMNS}))::text FROM seen),
   {_new_ids("postbacks", 10)}, {_new_ids("conversions", 11)},
-  EXISTS(SELECT FROM webhooks WHERE status = 'active' AND team_id = ANY($9::bigint[]))
+  EXISTS(SELECT FROM webhooks WHERE status = 'active' AND team_id = ANY($9::bigint[])),
+  pg_relation_size('postbacks')
 """  # noqa: S608 - names of ours

@@ -30,13 +30,19 @@ Onward = Callable[[AsyncConnection, Sequence[Change], bool], Awaitable[None]]
 
 @dataclass(slots=True, kw_only=True)
 class ConversionProcessor:
-    """What receiving needs beside the requests: the accounts, the id codec, the report time zone, the time."""
+    """What receiving needs beside the requests: the accounts, the id codec, the report time zone, the time.
+
+    `meanwhile` is called while PostgreSQL stores requests, which takes about as long as answering earlier ones. `size`:
+    bytes of the table of requests, as far as it is known; receiving finds it out.
+    """
 
     book: AccountDirectory
     codec: Codec
     zone: ZoneInfo
     now: datetime
     onward: Onward | None = None
+    meanwhile: Callable[[], None] | None = None
+    size: int = 0
 
     def rules_of(self, arrivals: Sequence[PostbackRequest]) -> dict[int, AccountRules]:
         """The rules of the accounts of requests."""
@@ -65,24 +71,28 @@ class _Sheet:
 
 
 async def receive(
-    tx: AsyncConnection, arrivals: Sequence[PostbackRequest], processor: ConversionProcessor
+    tx: AsyncConnection, arrivals: Sequence[PostbackRequest], processor: ConversionProcessor, *, locked: bool = False
 ) -> list[Received]:
     """Place a batch of requests, in the order they came; all of it happens or nothing.
 
     The order of batches does not matter for the conversions they end in: see storage.ledger.postbacks.conversion_rules.
+    `locked`: the transaction began with `lock_of` them.
     """
     if not arrivals:
         return []
+    if not locked and not isinstance(tx, SyncConnection):
+        await _take_lock(tx, arrivals)
     entries, known = begin(arrivals, processor.codec), None
-    if not isinstance(tx, SyncConnection):
-        size = await _take_lock(tx, arrivals)
-        if tx.dialect.name == "postgresql":
-            known = await look_up(tx, entries, processor.rules_of(arrivals), size)
+    if tx.dialect.name == "postgresql":
+        known = await look_up(tx, entries, processor.rules_of(arrivals), processor.size)
+        processor.size = known.size
     sheet, placed = await _placed(tx, entries, processor, known)
     rows = RowBatch(tx, None if known is None else known.ids)
     await write(tx, sheet.changes, sheet.links, rows, book=processor.book, zone=processor.zone, now=processor.now)
     if known is not None and all(entry.postback_request.id is None for entry in entries):
         async with rows.sending():
+            if processor.meanwhile is not None:
+                processor.meanwhile()
             await _keep(tx, sheet, rows, processor.now)
     else:
         await _keep(tx, sheet, rows, processor.now)
@@ -125,25 +135,33 @@ async def _placed(
     return sheet, undecided
 
 
-async def _take_lock(tx: AsyncConnection, arrivals: Sequence[PostbackRequest]) -> int:
-    """Two processes never place requests of one account at the same time (SQLite has one writer anyway).
-
-    Returns the size of the table of requests on PostgreSQL, in bytes.
-    """
-    ids = sorted({arrival.account.id for arrival in arrivals})
+async def _take_lock(tx: AsyncConnection, arrivals: Sequence[PostbackRequest]) -> None:
+    """Two processes never place requests of one account at the same time (SQLite has one writer anyway)."""
+    ids = _account_ids(arrivals)
     if tx.dialect.name == "postgresql":
-        return int((await tx.exec_driver_sql(_LOCK, (ids,))).scalars().first() or 0)
+        await tx.exec_driver_sql(_lock("$1"), (ids,))
+        return
     await tx.execute(
         select(accounts.c.id).where(accounts.c.id.in_(ids)).order_by(accounts.c.id).with_for_update(key_share=True)
     )
-    return 0
 
 
-#: Plans are kept for the statements after it: to make one for the values of each batch takes longer than its work.
-_LOCK = """
-SELECT pg_relation_size('postbacks'), set_config('plan_cache_mode', 'force_generic_plan', true)
-FROM accounts WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE
-"""
+def lock_of(arrivals: Sequence[PostbackRequest]) -> str:
+    """The statement with which a transaction on PostgreSQL begins that is to receive these (`Database.run`)."""
+    return _lock(f"'{{{','.join(map(str, _account_ids(arrivals)))}}}'")
+
+
+def _account_ids(arrivals: Sequence[PostbackRequest]) -> list[int]:
+    return sorted({arrival.account.id for arrival in arrivals})
+
+
+def _lock(ids: str) -> str:
+    """`ids`: a parameter or an array of accounts.
+
+    Plans are kept for the statements after it: to make one for the values of each batch takes longer than its work.
+    """
+    which = f"WHERE id = ANY({ids}::bigint[]) ORDER BY id FOR NO KEY UPDATE"
+    return f"SELECT set_config('plan_cache_mode', 'force_generic_plan', true) FROM accounts {which}"  # noqa: S608
 
 
 async def _place(

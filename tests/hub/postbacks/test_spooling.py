@@ -7,13 +7,13 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from hub.postbacks.handler import Postbacks
 from hub.runtime.runtime import Runtime
 from storage.db.engine import T, Work
 from storage.db.unavailable import DatabaseUnavailable
-from storage.tables import conversions, postbacks
+from storage.tables import accounts, conversions, postbacks
 from tests.hub.postbacks.test_postbacks import served, until_placed
 from tests.storage.scene import Scene
 
@@ -31,10 +31,10 @@ class Away:
         self.before = self.after = False
         run = part.run
 
-        async def with_fault(work: Work[T]) -> T:
+        async def with_fault(work: Work[T], lock: str = "") -> T:
             if self.before:
                 raise DatabaseUnavailable("the database is away")
-            result = await run(work)
+            result = await run(work, lock)
             if self.after:
                 self.after = False
                 raise TimeoutError  # the commit's answer is lost
@@ -137,3 +137,38 @@ async def test_without_room_for_the_spool_the_platform_is_asked_to_send_again(
         assert {a.status_code for a in answers} == {503}
         away.before = False
         assert [a.status_code for a in await deposits(client, scene, runtime, 3, first=10)] == [200] * 3
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+async def test_stored_ones_are_answered_while_the_next_wait_for_a_lock(
+    opened: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with served(opened) as (client, scene, runtime):
+        part: Postbacks = runtime.state["postbacks"]
+        run, taken, free = part.run, asyncio.Event(), asyncio.Event()
+
+        async def hold_accounts() -> None:
+            async with runtime.database.begin() as tx:
+                await tx.execute(update(accounts).values(name=accounts.c.name))
+                taken.set()
+                await free.wait()
+
+        async with asyncio.TaskGroup() as group:
+
+            async def then_locked(work: Work[T], lock: str = "") -> T:
+                result = await run(work, lock)
+                if not taken.is_set() and len(part._waiting) > 50:
+                    group.create_task(hold_accounts())
+                    await taken.wait()
+                return result
+
+            monkeypatch.setattr(part, "run", then_locked)
+            sent = group.create_task(deposits(client, scene, runtime, 150))
+            await taken.wait()
+            stored = (await counted(runtime))[0]
+            while part.counts.get("accepted", 0) < stored:
+                await asyncio.sleep(0.01)
+            assert (await counted(runtime), sent.done()) == ((stored, stored), False)
+            free.set()
+        assert {(a.status_code, a.json()["outcome"]) for a in sent.result()} == {(200, "accepted")}
+        assert await counted(runtime) == (150, 150)
