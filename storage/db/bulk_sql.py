@@ -206,22 +206,9 @@ class RowBatch:
     async def store(self) -> None:
         """Have all of them in the tables."""
         if self._ones:
-            await self._insert(self._ones)
-            self._ones = {}
-
-    @asynccontextmanager
-    async def sending(self) -> AsyncIterator[None]:
-        """Have those that came so far inserted while the block makes more of them ready, and uses `tx` for nothing."""
-        ones, self._ones = self._ones, {}
-        if not ones:
-            yield
-            return
-        async with under_way(self._insert(ones)):
-            yield
-
-    async def _insert(self, ones: Mapping[BulkTable, tuple[list[int], list[tuple[Any, ...]]]]) -> None:
-        statement = _insert_all(tuple((table, bool(ids)) for table, (ids, _) in ones.items()))
-        await driver_fetch(self._tx, statement, *(table.as_json(*of) for table, of in ones.items()))
+            ones, self._ones = self._ones, {}
+            statement = _insert_all(tuple((table, bool(ids)) for table, (ids, _) in ones.items()))
+            await driver_fetch(self._tx, statement, *(table.as_json(*of) for table, of in ones.items()))
 
 
 @cache

@@ -161,8 +161,8 @@ class Database:
             try:
                 await driver.execute(f"BEGIN; {lock}")
                 yield connection
-            except BaseException:
-                await _roll_back(connection, driver)
+            except BaseException as error:
+                await _roll_back(connection, driver, leave=is_read_only(error))
                 raise
             try:
                 await driver.execute("COMMIT")
@@ -283,13 +283,17 @@ class Database:
         self.file.close()
 
 
-async def _roll_back(connection: AsyncConnection, driver: Any) -> None:
-    """End a transaction that the driver began; a connection that cannot do that is given up."""
-    try:
-        await driver.execute("ROLLBACK")
-    except Exception:
-        with suppress(Exception):
-            await connection.invalidate()
+async def _roll_back(connection: AsyncConnection, driver: Any, *, leave: bool) -> None:
+    """End a transaction that the driver began. A connection that cannot do that is given up, as one to `leave`."""
+    with suppress(Exception):
+        try:
+            await driver.execute("ROLLBACK")
+        except BaseException:
+            leave = True
+            raise
+        finally:
+            if leave:
+                await connection.invalidate()
 
 
 async def _begin(connection: AsyncConnection, patience: float) -> None:

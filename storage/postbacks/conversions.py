@@ -89,13 +89,9 @@ async def receive(
     sheet, placed = await _placed(tx, entries, processor, known)
     rows = RowBatch(tx, None if known is None else known.ids)
     await write(tx, sheet.changes, sheet.links, rows, book=processor.book, zone=processor.zone, now=processor.now)
-    if known is not None and all(entry.postback_request.id is None for entry in entries):
-        async with rows.sending():
-            if processor.meanwhile is not None:
-                processor.meanwhile()
-            await _keep(tx, sheet, rows, processor.now)
-    else:
-        await _keep(tx, sheet, rows, processor.now)
+    await _keep(tx, sheet, rows, processor.now)
+    if processor.meanwhile is not None:
+        processor.meanwhile()
     await rows.store()
     await put_right(tx, sheet.changes, sheet.joined)
     changed = [change for change in sheet.changes if change.before is None or change.differs]

@@ -109,12 +109,12 @@ class FailsOnce(Database):
     failures = 0
     renewed = asyncio.Event()
 
-    async def run(self, work: Work[T], *, patience: float = LOCKED_WAIT, lock: str = "") -> T:
+    async def run(self, work: Work[T], *, patience: float = LOCKED_WAIT, **words: Any) -> T:
         self.begun = getattr(self, "begun", 0) + 1
         if self.begun == 2:
             self.failures += 1
             raise AWAY
-        result = await super().run(work, patience=patience, lock=lock)
+        result = await super().run(work, patience=patience, **words)
         if self.begun > 2:
             self.renewed.set()
         return result

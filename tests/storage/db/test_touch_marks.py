@@ -25,13 +25,13 @@ class SlowSettler(Database):
         super().__init__(database.url)
         self.others, self.team_id, self.overtaken = database, team_id, False
 
-    async def run(self, work: Work[T], *, patience: float = 10.0, lock: str = "") -> T:
+    async def run(self, work: Work[T], *, patience: float = 10.0, **words: Any) -> T:
         if not self.overtaken:
             self.overtaken = True
             await settle.settle_all(self.others, UTC_ZONE)
             async with self.others.begin() as tx:
                 await touch_marks.touch(tx, self.team_id, [DAY])
-        return await super().run(work, patience=patience, lock=lock)
+        return await super().run(work, patience=patience, **words)
 
 
 async def test_two_settlers_at_once_lose_no_mark(opened: Callable[[], Any]) -> None:
