@@ -47,6 +47,11 @@ async def _take_lock(tx: AsyncConnection, team_id: int, request_filter: RequestF
     await tx.execute(query.with_for_update(key_share=True))
 
 
+async def _lock_accounts(tx: AsyncConnection, numbers: set[int]) -> None:
+    query = select(accounts.c.id).where(accounts.c.id.in_(numbers)).order_by(accounts.c.id)
+    await tx.execute(query.with_for_update(key_share=True))
+
+
 def _reread(row: Row[Any], processor: ConversionProcessor) -> PostbackRequest | None:
     """A stored request to be placed again; None if that would say nothing new.
 
@@ -99,7 +104,11 @@ async def retry_waiting(
     tx: AsyncConnection, processor: ConversionProcessor, *, since: datetime, limit: int = 500
 ) -> int:
     """Place requests whose click has been stored since they came (it may have lain in the spool); how many."""
-    rows = await waiting_for_clicks(tx, since, limit=5_000)
+    accounts_of = {row.account_id for row in await waiting_for_clicks(tx, since, limit=5_000)}
+    if not accounts_of:
+        return 0
+    await _lock_accounts(tx, accounts_of)  # another job or hub may be placing the same: then they wait no longer
+    rows = [row for row in await waiting_for_clicks(tx, since, limit=5_000) if row.account_id in accounts_of]
     existing = await _existing(tx, [row.click_id for row in rows])
     arrivals = [again(row, processor.book.by_id[row.account_id]) for row in rows if row.click_id in existing][:limit]
     await receive(tx, arrivals, processor)

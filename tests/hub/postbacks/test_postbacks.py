@@ -15,7 +15,8 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.postbacks.handler import Postbacks, retry_waiting
 from hub.runtime.ports import HubPorts
@@ -27,7 +28,7 @@ from storage.db.engine import Database
 from storage.db.secrets import Box
 from storage.ledger.clicks.click_id import first_id_at
 from storage.ledger.facts import Event
-from storage.postbacks import requests
+from storage.postbacks import replay, requests
 from storage.tables import accounts, conversions, outbound, postbacks, sources
 from tests.storage.scene import NOON, Scene, build
 
@@ -292,6 +293,29 @@ async def test_a_request_that_came_before_its_click_is_placed_when_the_click_is_
         async with runtime.database.read() as tx:
             row = (await tx.execute(select(postbacks))).one()
         assert (row.outcome, row.conversion_id is not None) == ("accepted", True)
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+async def test_two_that_retry_at_once_place_a_waiting_request_once(opened: Callable[[], Any]) -> None:
+    async with served(opened) as (client, scene, runtime):
+        click_id = first_id_at(NOON - timedelta(hours=1)) + 5
+        url = f"/postback/key-1?event=ftd&txn_id=T1&click_id={scene.codec.encode(click_id)}"
+        assert (await client.get(url)).json()["outcome"] == "unmatched"
+        async with runtime.database.begin() as tx:
+            await scene.click(tx, 5)
+
+        async def retry(tx: AsyncConnection) -> int:
+            return await replay.retry_waiting(tx, await scene.processor(tx), since=NOON - timedelta(hours=1))
+
+        blocked = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        async with runtime.database.begin() as tx:
+            assert await retry(tx) == 1
+            other = asyncio.create_task(runtime.database.run(retry))
+            while not (await tx.execute(blocked)).scalar_one() and not other.done():
+                await asyncio.sleep(0.01)
+        assert await other == 0
+        async with runtime.database.read() as tx:
+            assert len((await tx.execute(select(conversions))).all()) == 1
 
 
 async def test_answered_without_a_task_it_is_answered_alike(opened: Callable[[], Any]) -> None:
