@@ -1,10 +1,13 @@
 """The audit trail, who changed what, and undo: a change is taken back by the command that sets its former state."""
 
+import secrets
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Annotated, Any, cast
 
 import msgspec
 from msgspec import Meta
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.commands.sites import TEXTS
 from bot.core.arguments import NONE, Arguments, field_names, meta, secret_fields
@@ -14,6 +17,7 @@ from bot.core.listing import Page
 from bot.core.message import Button, Buttons, Message, Notice, Table
 from bot.core.permissions import Scope, may
 from storage.catalogue.entities import MAX_PAGE, cursor
+from storage.db import leases
 from storage.ledger.credentials import HIDDEN
 from storage.ledger.errors import CasinoFluxError, Refused
 from storage.ledger.facts import Role
@@ -243,6 +247,7 @@ _USUAL = {"delay": 0, "payout_share": "100", "only_approved": False, "only_uniqu
 _SHOWN_BY_NAME = {"client_id", "affiliate_id", "network_id"}
 #: Fields that are shown in micro-units and said in whole units.
 _AMOUNTS = frozenset({"cost", "budget_day", "budget_total"})
+_CLAIMED = timedelta(minutes=1)  # in which a change is taken back, or may be tried again
 _NO_CHANGES = {"undo", "confirm", "cancel", "join", "sign-in"}
 #: Pictures are kept under their addresses, so the one before can be shown again.
 PICTURES = {"casino logo": _logo_before, "site image": _image_before}
@@ -270,7 +275,12 @@ class Inverted(msgspec.Struct, frozen=True):
     command: str
     answer: Answer
     audit_ids: tuple[int, ...]  # of the change, and of what took it back
+    claim: str  # the holder of the lease under which it was taken back
     left: tuple[str, ...] = ()
+
+
+class TakenBack(Refused):
+    """The change was taken back already, or is being taken back at this moment."""
 
 
 async def _taken_back(ctx: Context, new: Undo) -> Inverted:
@@ -290,18 +300,46 @@ async def _taken_back(ctx: Context, new: Undo) -> Inverted:
 
 
 async def _run_inverses(change: Recorded, inverted: list[Inverse], ctx: Context) -> Inverted:
-    answers = [await run(COMMANDS[name], arguments, ctx, confirmed=True) for name, arguments in inverted]
+    claim = await _claim(change, ctx)
+    try:
+        answers = [await run(COMMANDS[name], arguments, ctx, confirmed=True) for name, arguments in inverted]
+    except BaseException:
+        await ctx.database.run(lambda tx: leases.release(tx, claim))
+        raise
     ids = [answer.change.id for answer in answers if answer.change]
-    return Inverted(change, inverted[0][0], answers[-1], (change.id, *ids))
+    return Inverted(change, inverted[0][0], answers[-1], (change.id, *ids), claim)
+
+
+async def _claim(change: Recorded, ctx: Context) -> str:
+    """Take the lease by which a change is taken back once, however often that is asked for at one moment; its holder.
+
+    The transaction that records the undo gives it back. Raises TakenBack.
+    """
+    claim = secrets.token_hex(8)
+
+    async def work(tx: AsyncConnection) -> tuple[bool, list[Recorded]]:
+        claimed = await leases.acquire(tx, f"undo:{change.id}", claim, now=ctx.now, good_for=_CLAIMED)
+        return claimed, await audits.since(tx, change)
+
+    claimed, later = await ctx.database.run(work)
+    if not claimed:
+        raise TakenBack(f"{change.command!r} is being taken back already", field="change")
+    if change.id in _undone(later):
+        await ctx.database.run(lambda tx: leases.release(tx, claim))
+        raise TakenBack(f"{change.command!r} was taken back already", field="change")
+    return claim
+
+
+def _undone(later: list[Recorded]) -> set[int]:
+    """Numbers of what the undos among entries took back."""
+    return {number for entry in later if entry.command == "undo" and entry.after for number in entry.after["audit_ids"]}
 
 
 def _refuse_superseded(change: Recorded, later: list[Recorded]) -> None:
     """A change that was taken back already, or that another one of the same entity followed."""
-    undone = {
-        number for entry in later if entry.command == "undo" and entry.after for number in entry.after["audit_ids"]
-    }
+    undone = _undone(later)
     if change.id in undone:
-        raise Refused(f"{change.command!r} was taken back already", field="change")
+        raise TakenBack(f"{change.command!r} was taken back already", field="change")
     newer = [
         entry for entry in later if entry.command != "undo" and entry.entity_id is not None and entry.id not in undone
     ]
@@ -328,6 +366,8 @@ async def _last_taken_back(ctx: Context) -> Inverted:
             continue
         try:
             taken_back = await _run_inverses(entry, inverted, ctx)
+        except TakenBack:  # by the same word at the same moment: the change before it was not meant
+            raise
         except CasinoFluxError as refusal:  # it does not hide those before it
             refusals.append(refusal)
             left.append(f"{entry.command}: {refusal}")
@@ -459,5 +499,6 @@ async def undo(ctx: Context, new: Undo) -> Undone:
     """Take back a change: your last reversible one, or the one of a number."""
     inverted: Inverted = ctx.prepared
     change = inverted.change
+    await leases.release(ctx.tx, inverted.claim)
     ctx.notes = {"entity": change.entity, "entity_id": change.entity_id, "after": {"audit_ids": inverted.audit_ids}}
     return Undone(change.command, inverted.command, change.id, inverted.answer.result, list(inverted.left))

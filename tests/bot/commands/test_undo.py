@@ -1,14 +1,17 @@
 """undo takes back the last reversible change, and says when there is none."""
 
+import asyncio
 import base64
 import io
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from PIL import Image as Pillow
 
 from bot.core.context import Actor
+from storage.db import leases
 from storage.ledger.errors import Forbidden, Refused
 from storage.ledger.facts import Role
 from tests.bot.asking import Asker, asking
@@ -80,6 +83,28 @@ async def test_costs_payments_and_rates_are_taken_back(opened: Opened) -> None:
         assert [rate["rate"] for rate in (await say("rate list BRL"))["items"]] == ["0.17"]
         await say("undo")
         assert (await say("rate list BRL"))["items"] == []
+
+
+async def test_a_change_is_taken_back_once_however_often_at_one_moment(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await set_up(say)
+        await say("payment add main 7")
+        await say("payment add main 100.50")
+        number = (await say("audit"))["items"][0]["id"]
+        claim = f"undo:{number}", "another process"
+        async with say.database.begin() as tx:
+            assert await leases.acquire(tx, *claim, now=say.now, good_for=timedelta(minutes=1))
+        for line in ("undo", f"undo {number}"):
+            with pytest.raises(Refused, match="is being taken back"):
+                await say(line)
+        async with say.database.begin() as tx:
+            await leases.release(tx, "another process")
+        answers = await asyncio.gather(*(say(f"undo {number}") for _ in range(8)), return_exceptions=True)
+        assert sum(isinstance(answer, Refused) for answer in answers) == 7, answers
+        amounts = sorted(payment["amount"] for payment in (await say("payment list"))["items"])
+        assert amounts == [-100_500_000, 7_000_000, 100_500_000]
+        await say("undo")
+        assert -7_000_000 in [payment["amount"] for payment in (await say("payment list"))["items"]]
 
 
 async def test_texts_and_what_was_empty_are_set_back(opened: Opened) -> None:
