@@ -26,7 +26,7 @@ _DAYS = 5.0  # that this is worth as evidence
 _PERIOD = 10  # days that are looked at together
 _OTHER_VARIANCE = 0.3  # of what players by rev share bring, in squares of what FTDs of other offers do
 _ANY_VARIANCE = 1.0  # of the same, where nothing else is known
-_FEW = 5.0  # players that what is usual is worth, where only the size of an offer's strays is wanted
+_FEW = PLAYER_VARIANCE / OFFER_VARIANCE  # players that what is usual is worth as evidence of an offer's own
 
 
 class Cohorts(msgspec.Struct, frozen=True, kw_only=True):
