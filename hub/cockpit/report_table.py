@@ -216,7 +216,8 @@ class ReportTable:
         """Figures with their change against the other range, and what is believed of them now where that differs."""
         for cell, value in self._cells:
             shown = cell(row)
-            change = self._show.change(value(row), value(other)) if other else ""
+            compares = other is not None and NONE not in {shown.text, cell(other).text}
+            change = self._show.change(value(row), value(other)) if other and compares else ""
             today = cell(now).text if now else shown.text
             yield _html(shown, change, today if today != shown.text else "")
 
