@@ -51,7 +51,8 @@ class Hub:
             with contextlib.suppress(OSError):
                 command = (process / "cmdline").read_bytes()
                 if b"helper_process" in command and f"PPid:\t{self._process}\n" in (process / "status").read_text():
-                    os.sched_setaffinity(int(process.name), set(range(os.cpu_count() or 1)))
+                    for thread in (process / "task").iterdir():
+                        os.sched_setaffinity(int(thread.name), set(range(os.cpu_count() or 1)))
 
     def get(self, path: str, **query: str) -> Any:
         return json.loads(self._send(f"{path}?{urlencode(query)}"))

@@ -56,16 +56,19 @@ class Syncs:
         now = self.runtime.clock()
         if len(self.going) >= AT_ONCE or not await self.runtime.database.look(lambda tx: syncs.is_work(tx, now)):
             return
-        async with self.runtime.database.begin() as tx:
-            # Read once the transaction has begun: an attempt is never earlier than the request that it answers.
-            now = self.runtime.clock()
-            await syncs.queue_due(tx, now)
-            claimed = [await syncs.claim(tx, self.holder, now) for _ in range(AT_ONCE - len(self.going))]
+        claimed = await self.runtime.database.run(self._claim)
         for run in claimed:
             if run is not None:
-                task = asyncio.create_task(self._work(run), name=f"sync {run.account_id}")
+                work = self.runtime.database.pace.run(self._work(run))
+                task = asyncio.create_task(work, name=f"sync {run.account_id}")
                 self.going[task] = run
                 task.add_done_callback(lambda done: self.going.pop(done, None))
+
+    async def _claim(self, tx: AsyncConnection) -> list[Row[Any] | None]:
+        # Read once the transaction has begun: an attempt is never earlier than the request that it answers.
+        now = self.runtime.clock()
+        await syncs.queue_due(tx, now)
+        return [await syncs.claim(tx, self.holder, now) for _ in range(AT_ONCE - len(self.going))]
 
     async def finished(self) -> None:
         """Wait for what is going on."""
@@ -97,12 +100,12 @@ class Syncs:
 
     async def _broke(self, run: Row[Any]) -> None:
         text = "something went wrong on our side: the log has the details"
-        async with self.runtime.database.begin() as tx:
-            await syncs.failed(tx, run, self.holder, self.runtime.clock(), error=text, permanent=False)
+        await self.runtime.database.run(
+            lambda tx: syncs.failed(tx, run, self.holder, self.runtime.clock(), error=text, permanent=False)
+        )
 
     async def _renew(self, run: Row[Any]) -> None:
-        async with self.runtime.database.begin() as tx:
-            await syncs.renew(tx, run, self.holder, self.runtime.clock())
+        await self.runtime.database.run(lambda tx: syncs.renew(tx, run, self.holder, self.runtime.clock()))
 
 
 async def tick(runtime: Runtime) -> None:
@@ -143,10 +146,12 @@ class Run:
             return
         await self._players()
         await self._queue_held_message()
-        async with self.runtime.database.begin() as tx:
-            await syncs.done(tx, self.run, self.holder, self.runtime.clock(), suspect=suspect)
-            await self._announce(tx, "held" if suspect else "done", suspect)
-            await accounts.change(tx, self.run.account_id, {"sync_warnings": list(dict.fromkeys(self.warnings))})
+        await self.runtime.database.run(lambda tx: self._done(tx, suspect))
+
+    async def _done(self, tx: AsyncConnection, suspect: str | None) -> None:
+        await syncs.done(tx, self.run, self.holder, self.runtime.clock(), suspect=suspect)
+        await self._announce(tx, "held" if suspect else "done", suspect)
+        await accounts.change(tx, self.run.account_id, {"sync_warnings": list(dict.fromkeys(self.warnings))})
 
     async def _queue_held_message(self) -> None:
         if self.is_held:
@@ -252,11 +257,12 @@ class Run:
             )  # fmt: skip
         self.is_held = self.is_held or recorded.suspect is not None
         self.warnings += report.warnings
-        async with self.runtime.database.begin() as tx:
-            await syncs.reached(
+        await self.runtime.database.run(
+            lambda tx: syncs.reached(
                 tx, self.run.id, report.first, rows=recorded.rows, revisions=recorded.revisions,
                 restated=recorded.restated,
-            )  # fmt: skip
+            )
+        )  # fmt: skip
         return recorded.suspect
 
     async def _refuse_lost_measures(self, tx: Any, report: Report) -> None:

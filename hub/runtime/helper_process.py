@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from inspect import isawaitable
 from typing import Any, BinaryIO, TypeVar, overload
 
@@ -120,9 +121,9 @@ class HelperProcess:
 def _start() -> "subprocess.Popen[bytes]":
     # Imported, not run as `__main__`: the errors of this module have to be known to the hub by the same name.
     command = [sys.executable, "-c", f"from {__name__} import main; main()"]
-    return subprocess.Popen(  # noqa: S603 - our own words; a session of its own, so that Ctrl-C is for the hub alone
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
-    )
+    # A group of its own, so that Ctrl-C is for the hub alone. A session of its own would have as much of the processor
+    # as the hub, whatever its nice value: https://man7.org/linux/man-pages/man7/sched.7.html (the autogroup feature).
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0)  # noqa: S603
 
 
 def _send_and_receive(child: "subprocess.Popen[bytes]", request: tuple[Any, ...]) -> tuple[bool, Any]:
@@ -137,7 +138,7 @@ def _send_and_receive(child: "subprocess.Popen[bytes]", request: tuple[Any, ...]
 
 def main() -> None:
     """The helper process. What a job prints goes to standard error: standard output carries the answers."""
-    os.nice(NICE)
+    _give_way()
     settle_down()
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -149,6 +150,14 @@ def main() -> None:
             except EOFError:
                 return
             _answer(answers, runner.run(_outcome(job, arguments)))
+
+
+def _give_way() -> None:
+    """Run when nothing else wants the processor, and leave it at once when something does; be it nice, at least."""
+    os.nice(NICE)
+    if hasattr(os, "SCHED_IDLE"):
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 async def _outcome(job: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[bool, Any]:

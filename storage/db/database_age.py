@@ -30,10 +30,13 @@ async def ensure_number(database: Database) -> None:
 
 async def grow_older(database: Database) -> None:
     """One step, to be called every EVERY seconds by the process that serves."""
-    async with database.begin() as tx:
-        await tx.execute(text(f"PRAGMA application_id={await _pragma(tx, 'application_id') + 1}"))
+    await database.run(_step)
     if not database.file.number:
         await _checkpoint(database)
+
+
+async def _step(tx: AsyncConnection) -> None:
+    await tx.execute(text(f"PRAGMA application_id={await _pragma(tx, 'application_id') + 1}"))
 
 
 async def _pragma(tx: AsyncConnection, name: str) -> int:

@@ -1,8 +1,9 @@
 """Short transactions on SQLite without a thread hop per statement.
 
 A statement through aiosqlite waits for a thread and for the interpreter lock several times: half a millisecond each.
-Here statements run on the event loop, microseconds each; COMMIT, which waits for the disk, runs in a thread, that of
-clicks only where the disk is slow.
+Here statements run on the event loop, microseconds each; so does COMMIT, which waits
+for the disk, as long as that is quick: a thread needs the interpreter twice for it, and gets it late where the loop has
+much to do, while everybody waits for the lock. On a slow disk a thread waits.
 """
 
 import asyncio
@@ -55,7 +56,7 @@ class DirectSqlite:
     async def transaction(self, patience: float, *, urgent: bool = False) -> AsyncIterator["SyncConnection"]:
         """A write transaction, committed at the end or rolled back on an error; statements only, no other waiting.
 
-        `urgent`: of small ones that much waits for; while the disk is quick the event loop itself waits for the COMMIT.
+        `urgent`: a small one, by whose COMMIT the disk is judged.
         Raises DatabaseUnavailable if it cannot begin within `patience` seconds.
         """
         deadline = time.monotonic() + patience
@@ -69,8 +70,8 @@ class DirectSqlite:
             try:
                 self._file.check()  # it may have been moved while its lock was waited for
                 yield tx
-                if urgent and self._disk.quick:
-                    self._commit_at_once(tx)
+                if self._disk.quick:
+                    self._commit_at_once(tx, judged=urgent)
                 else:
                     await self._commit(tx)
             except BaseException:
@@ -109,13 +110,14 @@ class DirectSqlite:
         engine = create_engine("sqlite://", creator=lambda: _Borrowed(raw), poolclass=NullPool)
         return SyncConnection(engine.connect(), raw)
 
-    def _commit_at_once(self, tx: "SyncConnection") -> None:
-        """Without a thread: one would need the interpreter twice, and get it late where the loop has much to do."""
+    def _commit_at_once(self, tx: "SyncConnection", *, judged: bool) -> None:
         began = time.monotonic()
         try:
             tx.raw.execute("COMMIT")
         finally:
-            self._disk.took(time.monotonic() - began)
+            took = time.monotonic() - began
+            if judged or took > Disk.SLOW:
+                self._disk.took(took)
         self._file.check_same()
 
     async def _commit(self, tx: "SyncConnection") -> None:
@@ -158,16 +160,17 @@ class DirectSqlite:
 class Disk:
     """Whether the disk is quick enough for the event loop to wait for a COMMIT: by the mean of the latest ones.
 
-    A disk that was slow once is left to the thread for ten seconds, and then tried with one COMMIT.
+    A disk that was slow once is left to the thread for ten seconds, and then tried again.
     """
 
     QUICK = 0.001  # seconds, the mean
     SLOW = 0.02  # seconds, of one COMMIT
     REST = 10.0  # seconds
+    _EXPECTED = QUICK / 2  # the mean before any: a single COMMIT, which may have met a checkpoint, says little
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._mean: float | None = None
+        self._mean = self._EXPECTED
         self._slow_until = 0.0
 
     @property
@@ -176,9 +179,9 @@ class Disk:
 
     def took(self, seconds: float) -> None:
         """A COMMIT took so long."""
-        self._mean = seconds if self._mean is None else self._mean + (seconds - self._mean) / 32
+        self._mean += (seconds - self._mean) / 32
         if self._mean > self.QUICK or seconds > self.SLOW:
-            self._mean, self._slow_until = None, self._clock() + self.REST
+            self._mean, self._slow_until = self._EXPECTED, self._clock() + self.REST
 
 
 class CommitThread(threading.Thread):

@@ -197,8 +197,8 @@ class Database:
     async def run(self, work: Work[T], *, patience: float = LOCKED_WAIT, lock: str = "") -> T:
         """Run `work(tx)` in a short write transaction, committed when this returns; it awaits nothing but `tx`.
 
-        `lock`: a statement with which it begins on PostgreSQL, to lock rows. Raises DatabaseUnavailable if SQLite's
-        transaction cannot begin within `patience` seconds.
+        Other work of the event loop has its turn afterwards. `lock`: a statement with which it begins on PostgreSQL,
+        to lock rows. Raises DatabaseUnavailable if SQLite's transaction cannot begin within `patience` seconds.
         """
         if self.direct is None:
             if lock:
@@ -207,21 +207,23 @@ class Database:
             async with self.begin() as tx:
                 return await work(tx)
         async with self.direct.transaction(patience) as direct:
-            return run_without_suspending(work(cast(AsyncConnection, direct)))
+            result = run_without_suspending(work(cast(AsyncConnection, direct)))
+        await asyncio.sleep(0)
+        return result
 
     async def run_batches(self, batches: Iterable[Work[bool]]) -> bool:
         """Run batches as `run` does, until one returns False; whether all of them were run.
 
         Those that another writer waits for are committed one by one, and then it has at least as much of the event
-        loop; else some of them share a transaction, between which other work of the event loop runs.
+        loop; so are all while many clicks come. Else some of them share a transaction, between which other work of the
+        event loop runs.
         """
         remaining = deque(batches)
         while remaining:
             began = time.perf_counter()
             if not await self._run_some(remaining):
                 return False
-            if self.write_lock.waiting:
-                await asyncio.sleep(time.perf_counter() - began)
+            await asyncio.sleep(time.perf_counter() - began if self.write_lock.waiting else 0)
         return True
 
     async def _run_some(self, batches: deque[Work[bool]]) -> bool:
@@ -231,7 +233,7 @@ class Database:
             for _ in range(SHARING):
                 if not run_without_suspending(batches.popleft()(cast(AsyncConnection, direct))):
                     return False
-                if self.write_lock.waiting or not batches:
+                if self.write_lock.waiting or self.pace.is_busy or not batches:
                     break
                 await asyncio.sleep(0)
         return True

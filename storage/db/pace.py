@@ -37,6 +37,11 @@ class Pace:
         """`work`, a step at a time, each when it has its turn."""
         return _run(self, work)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether clicks come in full batches."""
+        return time.perf_counter() < self._busy_until
+
     def round_began(self, clicks: int) -> None:
         """So many clicks are being written."""
         if clicks >= MANY:
@@ -51,7 +56,7 @@ class Pace:
 
     def turn(self) -> Generator[Any, None, None]:
         """Wait until a step may be done."""
-        if self.held_up or time.perf_counter() >= self._busy_until or (self._left > 0 and not self._waiting):
+        if self.held_up or not self.is_busy or (self._left > 0 and not self._waiting):
             return
         loop = asyncio.get_running_loop()
         if self._timer is None:
@@ -76,7 +81,7 @@ class Pace:
     def _go_on(self) -> None:
         """Rounds may have ended for good, or take long."""
         self._timer = None
-        if time.perf_counter() >= self._busy_until:
+        if not self.is_busy:
             while self._waiting:
                 _release(self._waiting.popleft())
         elif self._waiting:

@@ -60,12 +60,10 @@ async def record_in_slices(
     recording = Recording(of, report, zone=zone, fetched_at=fetched_at)
     proof = await asyncio.to_thread(isal_zlib.compress, report.raw)
     await recording.compare_with_helper(database, apart)
-    async with database.begin() as tx:
-        going_on = await recording.begin(tx, proof)
+    going_on = await database.run(lambda tx: recording.begin(tx, proof))
     while going_on and not await recording.write_in_turns(database):
         await recording.compare_with_helper(database, apart, judged=False)
-    async with database.begin() as tx:
-        return await recording.end(tx)
+    return await database.run(recording.end)
 
 
 class Recording:

@@ -29,6 +29,11 @@ async def test_a_job_runs_in_another_process_of_low_priority(helper: HelperProce
     assert before is None  # none before the first job
     assert pid == helper.pid != os.getpid()
     assert niceness == 19
+    # In a session of its own, its niceness would count for nothing against the hub.
+    assert os.getsid(pid) == os.getsid(0)
+    assert os.getpgid(pid) == pid, "Ctrl-C is for the hub alone"
+    if hasattr(os, "SCHED_IDLE"):
+        assert os.sched_getscheduler(pid) == os.SCHED_IDLE
     assert await helper.run(helper_jobs.repeated, b"x" * 3_000_000, 2) == b"x" * 6_000_000
     assert (await helper.run(helper_jobs.whereabouts))[0] == pid
 

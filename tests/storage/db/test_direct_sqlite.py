@@ -24,7 +24,8 @@ def test_a_disk_that_was_slow_is_left_to_the_thread_for_ten_seconds() -> None:
     assert not quick_after(0.03), "one that held everybody up"
     now = 10.0
     assert disk.quick
-    assert not quick_after(0.004), "tried, and still slow"
+    assert quick_after(0.004), "one that may have met a checkpoint"
+    assert not quick_after(0.004, times=4), "tried, and still slow"
     now = 20.0
     assert quick_after(0.0003, times=100)
     assert not quick_after(0.002, times=100)

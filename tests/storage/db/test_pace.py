@@ -1,15 +1,20 @@
 """Other work goes on step by step between rounds of clicks, and at once where there are none."""
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db import pace as paces
 from storage.db.engine import Database
 from storage.db.pace import MANY, Pace
+from storage.db.schema import upgrade
 
 
 @pytest.fixture
@@ -130,3 +135,62 @@ async def test_whoever_holds_the_write_lock_waits_for_no_round(
     finally:
         await database.close()
     assert done == ["write"] * 3
+
+
+@pytest.mark.parametrize("busy", [True, False])
+async def test_batches_share_a_transaction_only_while_few_clicks_come(
+    monkeypatch: pytest.MonkeyPatch, sqlite_url: str, busy: bool
+) -> None:
+    monkeypatch.setattr(paces, "CALM", 60.0)
+    database = Database(sqlite_url)
+    await upgrade(database)
+    stored_before: list[int] = []
+    with sqlite3.connect(make_url(sqlite_url).database or "") as other:
+
+        async def write(tx: AsyncConnection) -> bool:
+            count = other.execute("SELECT count(*) FROM facts WHERE value = 'batch'").fetchone()[0]
+            stored_before.append(count)
+            name = f"batch {len(stored_before)}"
+            await tx.execute(text("INSERT INTO facts (name, value) VALUES (:name, 'batch')"), {"name": name})
+            return True
+
+        if busy:
+            database.pace.round_ended(MANY)
+        assert await database.run_batches([write] * 4)
+    assert stored_before == ([0, 1, 2, 3] if busy else [0, 0, 0, 0])
+    await database.close()
+
+
+async def test_a_job_of_transactions_waits_for_rounds_between_them(pace: Pace, sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    await upgrade(database)
+    database.pace = pace
+    done: list[str] = []
+
+    async def write(_: AsyncConnection) -> None:
+        await steps_at_once(done)
+
+    async def job() -> None:
+        for _ in range(3):
+            await database.run(write)
+
+    pace.round_began(MANY)
+    working = asyncio.create_task(pace.run(job()))
+    await settled()
+    for count in (0, 1, 2):
+        assert len(done) == count
+        for _ in range(2):  # what it took beyond its piece is missing from the second one
+            pace.round_ended(MANY)
+            await settled()
+    pace.round_ended(MANY)
+    await working
+    assert len(done) == 3
+    await database.close()
+
+
+async def steps_at_once(done: list[str]) -> None:
+    """Longer than a piece, without another turn of the event loop."""
+    ends = time.perf_counter() + 0.021
+    while time.perf_counter() < ends:
+        pass
+    done.append("written")
