@@ -38,6 +38,7 @@ Work = Callable[[AsyncConnection], Awaitable[T]]
 LOCKED_WAIT = 10.0  # seconds a writer waits for those of other processes
 WAL_WAIT = 5.0  # seconds, of a process that meets a database in the making
 BUSY_TIMEOUT_MS = 1_500  # SQLite's own waiting cannot be broken off: this much at a time
+REST = 4.0  # times the time that a batch took: so long many clicks have the writer for themselves
 SHARING = 5  # batches of one writer that share a transaction of SQLite
 ASKED_AFTER = 1.0  # seconds that a connection rested, after which PostgreSQL is asked whether it still is
 CONNECT_TIMEOUT = 10  # seconds PostgreSQL is given to take a connection
@@ -215,15 +216,16 @@ class Database:
         """Run batches as `run` does, until one returns False; whether all of them were run.
 
         Those that another writer waits for are committed one by one, and then it has at least as much of the event
-        loop; so are all while many clicks come. Else some of them share a transaction, between which other work of the
-        event loop runs.
+        loop; so are all while many clicks come, which have it four times as long. Else some of them share a
+        transaction, between which other work of the event loop runs.
         """
         remaining = deque(batches)
         while remaining:
             began = time.perf_counter()
             if not await self._run_some(remaining):
                 return False
-            await asyncio.sleep(time.perf_counter() - began if self.write_lock.waiting else 0)
+            rest = REST if self.pace.is_busy else 1.0 if self.write_lock.waiting else 0.0
+            await asyncio.sleep((time.perf_counter() - began) * rest)
         return True
 
     async def _run_some(self, batches: deque[Work[bool]]) -> bool:
