@@ -32,6 +32,7 @@ SECONDS = 30.0
 _END_AGAIN = 0.1  # seconds
 IDLE_SECONDS = 60.0
 NICE = 19
+NICE_ON_ONE_CORE = 10
 MOST_WAITING = 12  # jobs; each caller may hold a connection to the database meanwhile
 _ATTEMPTS = 2  # a process may have ended for idleness at the moment it was asked
 
@@ -153,9 +154,13 @@ def main() -> None:
 
 
 def _give_way() -> None:
-    """Run when nothing else wants the processor, and leave it at once when something does; be it nice, at least."""
-    os.nice(NICE)
-    if hasattr(os, "SCHED_IDLE"):
+    """Run when nothing else wants the processor; on an only core beside it: a busy hub would leave nothing of that."""
+    if not hasattr(os, "sched_getaffinity"):  # no Linux
+        os.nice(NICE)
+    elif len(os.sched_getaffinity(0)) == 1:
+        os.nice(NICE_ON_ONE_CORE)
+    else:
+        os.nice(NICE)
         with suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
