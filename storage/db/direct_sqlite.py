@@ -1,9 +1,9 @@
 """Short transactions on SQLite without a thread hop per statement.
 
 A statement through aiosqlite waits for a thread and for the interpreter lock several times: half a millisecond each.
-Here statements run on the event loop, microseconds each; so does COMMIT, which waits
-for the disk, as long as that is quick: a thread needs the interpreter twice for it, and gets it late where the loop has
-much to do, while everybody waits for the lock. On a slow disk a thread waits.
+Here statements run on the event loop, microseconds each; so does COMMIT, which waits for the disk, while clicks come
+and that is quick: a thread needs the interpreter twice for it, and gets it late where the loop has much to do,
+while everybody waits for the lock. Else a thread waits.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from storage.db.unavailable import DatabaseFile, DatabaseUnavailable, is_locked
 T = TypeVar("T")
 _PAUSE = 0.001  # seconds between two tries while another process writes
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-32000", "temp_store=MEMORY")
+BESIDE = 1.0  # seconds after one that was urgent
 
 
 class DirectSqlite:
@@ -34,6 +35,7 @@ class DirectSqlite:
         self._lock = lock
         self._commits: CommitThread | None = None
         self._disk = Disk()
+        self._urgent_until = 0.0
         self._tx: SyncConnection | None = None
         self._reader: SyncConnection | None = None
 
@@ -56,7 +58,7 @@ class DirectSqlite:
     async def transaction(self, patience: float, *, urgent: bool = False) -> AsyncIterator["SyncConnection"]:
         """A write transaction, committed at the end or rolled back on an error; statements only, no other waiting.
 
-        `urgent`: a small one, by whose COMMIT the disk is judged.
+        `urgent`: a small one that clicks wait for, as for others beside it; by its COMMIT the disk is judged.
         Raises DatabaseUnavailable if it cannot begin within `patience` seconds.
         """
         deadline = time.monotonic() + patience
@@ -70,7 +72,9 @@ class DirectSqlite:
             try:
                 self._file.check()  # it may have been moved while its lock was waited for
                 yield tx
-                if self._disk.quick:
+                if urgent:
+                    self._urgent_until = time.monotonic() + BESIDE
+                if self._disk.quick and time.monotonic() < self._urgent_until:
                     self._commit_at_once(tx, judged=urgent)
                 else:
                     await self._commit(tx)

@@ -1,7 +1,6 @@
 """Where a COMMIT is waited for: by the event loop on a quick disk, by a thread on a slow one."""
 
 import sqlite3
-import threading
 from contextlib import suppress
 
 from sqlalchemy.engine import make_url
@@ -44,8 +43,27 @@ async def test_a_batch_is_stored_and_its_fault_undone_wherever_its_commit_is_wai
             async with database.direct.transaction(1.0, urgent=True) as tx:
                 tx.raw.execute("INSERT INTO facts (name, value) VALUES (?, 'lost')", (f"fault {number}",))
                 raise KeyError(number)
-        assert [thread.name for thread in threading.enumerate()].count("commit") == int(slow)
+        assert (database.direct._commits is not None) == slow
     with sqlite3.connect(make_url(sqlite_url).database or "") as other:
         stored = other.execute("SELECT name FROM facts WHERE value IN ('stored', 'lost') ORDER BY name").fetchall()
     assert stored == [("batch 0",), ("batch 1",)]
+    await database.close()
+
+
+async def test_what_no_click_waits_for_is_committed_by_the_thread(sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    await upgrade(database)
+    assert database.direct
+
+    async def thread_committed(*, urgent: bool) -> bool:
+        assert database.direct
+        before = database.direct._commits
+        async with database.direct.transaction(1.0, urgent=urgent) as tx:
+            tx.raw.execute("UPDATE changes SET n = n + 1")
+        return before is not database.direct._commits
+
+    assert not await thread_committed(urgent=True)
+    assert not await thread_committed(urgent=False), "beside clicks"
+    database.direct._urgent_until = 0.0
+    assert await thread_committed(urgent=False)
     await database.close()

@@ -1,6 +1,7 @@
 """Other work goes on step by step between rounds of clicks, and at once where there are none."""
 
 import asyncio
+import math
 import sqlite3
 import time
 from collections.abc import AsyncIterator
@@ -165,6 +166,8 @@ async def test_a_job_of_transactions_waits_for_rounds_between_them(pace: Pace, s
     database = Database(sqlite_url)
     await upgrade(database)
     database.pace = pace
+    assert database.direct
+    database.direct._urgent_until = math.inf  # clicks come
     done: list[str] = []
 
     async def write(_: AsyncConnection) -> None:
