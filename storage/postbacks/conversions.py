@@ -1,6 +1,6 @@
 """From postback requests to conversions: every request kept with its outcome, every state of a conversion kept."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -137,9 +137,13 @@ async def _take_lock(tx: AsyncConnection, arrivals: Sequence[PostbackRequest]) -
     if tx.dialect.name == "postgresql":
         await tx.exec_driver_sql(_lock("$1"), (ids,))
         return
-    await tx.execute(
-        select(accounts.c.id).where(accounts.c.id.in_(ids)).order_by(accounts.c.id).with_for_update(key_share=True)
-    )
+    await lock_accounts(tx, ids)
+
+
+async def lock_accounts(tx: AsyncConnection, ids: Collection[int]) -> None:
+    """Lock these rows until the transaction ends: two of them never place requests of one account at the same time."""
+    query = select(accounts.c.id).where(accounts.c.id.in_(ids)).order_by(accounts.c.id)
+    await tx.execute(query.with_for_update(key_share=True))
 
 
 def lock_of(arrivals: Sequence[PostbackRequest]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.postbacks.conversions import ConversionProcessor, receive
+from storage.postbacks.conversions import ConversionProcessor, lock_accounts, receive
 from storage.postbacks.requests import PostbackRequest, RequestFilter, again, is_forgotten, stored, waiting_for_clicks
 from storage.postbacks.withdrawals import withdraw
 from storage.tables import accounts, clicks, postbacks
@@ -44,11 +44,6 @@ async def _take_lock(tx: AsyncConnection, team_id: int, request_filter: RequestF
     query = select(accounts.c.id).where(accounts.c.team_id == team_id).order_by(accounts.c.id)
     if request_filter.account_id is not None:
         query = query.where(accounts.c.id == request_filter.account_id)
-    await tx.execute(query.with_for_update(key_share=True))
-
-
-async def _lock_accounts(tx: AsyncConnection, numbers: set[int]) -> None:
-    query = select(accounts.c.id).where(accounts.c.id.in_(numbers)).order_by(accounts.c.id)
     await tx.execute(query.with_for_update(key_share=True))
 
 
@@ -107,7 +102,7 @@ async def retry_waiting(
     accounts_of = {row.account_id for row in await waiting_for_clicks(tx, since, limit=5_000)}
     if not accounts_of:
         return 0
-    await _lock_accounts(tx, accounts_of)  # another job or hub may be placing the same: then they wait no longer
+    await lock_accounts(tx, accounts_of)  # another job or hub may be placing the same: then they wait no longer
     rows = [row for row in await waiting_for_clicks(tx, since, limit=5_000) if row.account_id in accounts_of]
     existing = await _existing(tx, [row.click_id for row in rows])
     arrivals = [again(row, processor.book.by_id[row.account_id]) for row in rows if row.click_id in existing][:limit]
