@@ -138,6 +138,22 @@ def plain(app: Any, port: int) -> Server:
     )  # fmt: skip
 
 
+@asynccontextmanager
+async def serving(app: Any, port: int) -> AsyncIterator[None]:
+    """Ours by its own listener, the bare Redirect by granian."""
+    if hasattr(app, "take"):
+        listener = Listener(app, host="127.0.0.1", port=port)
+        await listener.start()
+        yield
+        await listener.stop()
+    else:
+        server = plain(app, port)
+        running = asyncio.create_task(server.serve())
+        yield
+        server.stop()  # type: ignore[no-untyped-call]
+        await asyncio.wait({running}, timeout=5)
+
+
 async def serve(kind: str, port: int) -> None:
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
@@ -149,14 +165,11 @@ async def serve(kind: str, port: int) -> None:
         gc.collect()
         gc.freeze()
         gc.set_threshold(5_000, 50, 100)
-        server: Any = Listener(app, host="127.0.0.1", port=port) if hasattr(app, "take") else plain(app, port)
-        serving = asyncio.create_task(server.serve())
-        print("ready", flush=True)
-        await stopping.wait()
-        if beside:
-            beside.cancel()
-        server.stop()
-        await asyncio.wait({serving}, timeout=5)
+        async with serving(app, port):
+            print("ready", flush=True)
+            await stopping.wait()
+            if beside:
+                beside.cancel()
     leave_soon()
 
 

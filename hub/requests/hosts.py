@@ -61,7 +61,7 @@ class Hosts:
 def host_of(scope: Any) -> str | None:
     """The request's host name as we write it; empty without one, None for what no honest browser sends.
 
-    granian passes an empty header on for none at all, as in the checks of load balancers (HTTP/1.0).
+    An empty header is none at all, as in the checks of load balancers (HTTP/1.0).
     """
     values = {value for name, value in scope["headers"] if name == b"host"}
     if len(values) != 1 or values == {b""}:

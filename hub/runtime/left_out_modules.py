@@ -19,7 +19,8 @@ def leave_out() -> None:
     for name in ("rich", "click"):
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]
     # SQLAlchemy's sessions would load its ORM, which nothing uses, and Litestar YAML for pages it does not serve: 7 MB.
-    for name in ("sqlalchemy.ext.asyncio.session", "sqlalchemy.ext.asyncio.scoping", "yaml"):
+    # uvicorn would load its command line.
+    for name in ("sqlalchemy.ext.asyncio.session", "sqlalchemy.ext.asyncio.scoping", "yaml", "uvicorn.main"):
         sys.modules.setdefault(name, _Unused(name))
     # Litestar would load a plugin for models that only agents use: 8 MB.
     sys.modules.setdefault("pydantic", None)  # type: ignore[arg-type]

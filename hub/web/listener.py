@@ -1,126 +1,69 @@
-"""granian inside our event loop, its requests taken over in batches; a click costs neither a task nor a future.
-
-granian hands each request over from a thread of its own. Waking the event loop for every one of them costs more than
-reading it (5 of 60 microseconds), so they queue here and one wake-up fetches all that have come. What the application's
-`take` answers by itself needs no task; everything else runs in one, as in granian's own server.
-
-This takes names of granian that are not public. Where one is missing or takes other arguments, as another version may
-have it, granian's own embedded server serves the application: slower, and otherwise the same.
-"""
+"""One address, served in the event loop's own thread: uvicorn's protocol on uvloop (hub.web.connection)."""
 
 import asyncio
-import logging
-from collections import deque
-from contextvars import copy_context
-from typing import Any, Protocol
+import time
+from contextlib import suppress
+from email.utils import formatdate
+from typing import Any
 
-import granian
-from granian.constants import Interfaces
-from granian.log import LogLevels
-from granian.server.embed import Server
+from uvicorn.config import Config
 
-log = logging.getLogger(__name__)
+from hub.web.connection import Connection, Shared
+from storage.db import tasks
 
 BACKLOG = 4096
-_native: Any = getattr(granian, "_granian", None)  # its typings lag behind what it takes
-
-
-class Application(Protocol):
-    """An ASGI application that may answer some requests at once."""
-
-    def take(self, scope: Any, send: Any) -> bool:
-        """Answer by calling `send` twice, now or later, without awaiting it; False if `__call__` has to."""
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+EVERY = 1.0  # seconds between looks at silent clients, and at the date
+_LEAVING = 10.0  # seconds requests under way have to be answered when we stop
 
 
 class Listener:
-    """One address served by one application, until `stop`."""
+    """Serves one ASGI application from `start` to `stop`.
 
-    def __init__(self, application: Application, *, host: str, port: int) -> None:
-        self._application = application
-        self._loop = asyncio.get_running_loop()
-        self._context = copy_context()
-        self._arrived: deque[Any] = deque()
-        self._woken = False
+    If it has a method `take(scope, send)`, that is asked first about requests without a body: it may answer by calling
+    `send` twice, now or later, without awaiting it; False if the application is to be called.
+    """
+
+    def __init__(self, application: Any, *, host: str, port: int) -> None:
+        self._config = Config(
+            application, interface="asgi3", lifespan="off", ws="none", log_config=None, access_log=False,
+            proxy_headers=False, server_header=False, date_header=False,
+        )  # fmt: skip
         self._address = host, port
-        self._server = self._new_server()
-        self._fault: Exception | None = None
+        self._shared = Shared()
+        self.looks = 0
+        self._server: asyncio.Server
+        self._looking: asyncio.Task[None]
 
-    async def serve(self) -> None:
-        """Listen until `stop`; then requests under way are finished."""
-        await self._server.serve(self._spawn)  # type: ignore[arg-type]
-        if self._fault is not None:
-            log.warning("this granian has another inside (%s): its own server is used, which is slower", self._fault)
-            self._server = self._new_server()
-            await self._server.serve()
-
-    def stop(self) -> None:
-        self._server.stop()  # type: ignore[no-untyped-call]
-
-    def _new_server(self) -> Server:
+    async def start(self) -> None:
+        """Listen; other processes may share the port. Raises OSError if it cannot."""
+        self._config.load()
+        await self._look()
+        loop = asyncio.get_running_loop()
         host, port = self._address
-        return Server(
-            self._application, address=host, port=port, interface=Interfaces.ASGINL, backlog=BACKLOG, websockets=False,
-            log_level=LogLevels.error,
-        )  # fmt: skip
+        self._server = await loop.create_server(self._connection, host, port, backlog=BACKLOG, reuse_port=True)
+        self._looking = tasks.start_interval("connections", EVERY, self._look, serving=True)
 
-    async def _spawn(self, *arguments: Any) -> None:
-        """Called by granian to start a worker; one that cannot be started stops the server."""
-        try:
-            stopped = self._start_worker(*arguments)
-        except Exception as error:
-            self._fault = error
-            self._server.stop()  # type: ignore[no-untyped-call]
-        else:
-            await stopped.wait()
+    async def stop(self) -> None:
+        """Take no further connection; return when requests under way are answered, ten seconds later at most."""
+        self._server.close()
+        for connection in list(self._shared.connections):
+            connection.shutdown()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LEAVING):
+                while self._shared.connections:
+                    self._shared.one_less.clear()
+                    await self._shared.one_less.wait()
+        await tasks.stop(self._looking)
 
-    def _start_worker(
-        self, worker_id: int, stopping: Any, _loader: Any, sockets: tuple[Any, Any], threads: int,
-        blocking_threads: int, py_threads: int, py_idle: int, backpressure: int, _task: Any, mode: Any, http1: Any,
-        http2: Any, websockets: bool, files: Any, _log: Any, tls: tuple[Any, ...], _options: Any,
-    ) -> asyncio.Event:  # fmt: skip
-        """Start granian's worker with our scheduler; the arguments are those granian starts its own with."""
-        stopped = asyncio.Event()
-        stopping.add_cb(lambda: self._loop.call_soon_threadsafe(stopped.set))
-        worker = _native.ASGIWorker(
-            worker_id, sockets, None, threads, blocking_threads, py_threads, py_idle, backpressure, mode, http1, http2,
-            websockets, files, *tls, (None, None),
-        )  # fmt: skip
-        scheduler = _native.CallbackScheduler(self._loop, None, None, None, None)
-        scheduler._schedule_fn = self._arrive
-        worker.serve_async(scheduler, self._loop, stopping)
-        return stopped
+    def _connection(self) -> Connection:
+        return Connection(self._config, self._shared, {}, asyncio.get_running_loop())
 
-    def _arrive(self, request: Any) -> None:
-        """In granian's thread: a request has come."""
-        self._arrived.append(request)
-        if not self._woken:
-            self._woken = True
-            self._loop.call_soon_threadsafe(self._fetch, context=self._context)
-
-    def _fetch(self) -> None:
-        """In the event loop: take over what has come. Whoever comes from now on wakes us again."""
-        self._woken = False
-        arrived = self._arrived
-        for _ in range(len(arrived)):
-            request = arrived.popleft()
-            scope, protocol = request.scope, request.proto
-            try:
-                taken = self._application.take(scope, protocol.send)
-            except Exception as error:
-                request.err(error)
-                continue
-            if not taken:
-                scope.update(root_path="", state={})
-                request.taskref(self._loop.create_task(self._run(request)))
-
-    async def _run(self, request: Any) -> None:
-        """Errors go to granian, which answers 500 if nothing was sent."""
-        protocol = request.proto
-        try:
-            await self._application(request.scope, protocol.receive, protocol.send)
-        except BaseException as error:
-            request.err(error)
-        else:
-            request.done()
+    async def _look(self) -> None:
+        self.looks += 1
+        shared = self._shared
+        shared.now = asyncio.get_running_loop().time()
+        date = formatdate(time.time(), usegmt=True).encode()
+        shared.date, shared.default_headers = b"date: " + date + b"\r\n", [(b"date", date)]
+        connections: list[Any] = list(shared.connections)
+        for connection in connections:
+            connection.look()

@@ -1,4 +1,4 @@
-"""One serving process: granian inside our own event loop, so that one process is all there is."""
+"""One serving process: HTTP, jobs and bots in one event loop, so that one process is all there is."""
 
 import asyncio
 import os
@@ -57,15 +57,11 @@ def _welcome(settings: Settings, host: str, port: int) -> str:
 
 
 async def _listen(listener: Listener, stopping: asyncio.Event, announced: str) -> None:
-    """Raises CasinoFluxError if the server ends without being asked to."""
-    serving = asyncio.create_task(listener.serve())
+    await listener.start()
     if announced:
         print(f"CasinoFlux listens on {announced}", flush=True)  # noqa: T201
-    await asyncio.wait({serving, asyncio.create_task(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
-    if not stopping.is_set():
-        raise CasinoFluxError("the HTTP server ended by itself: see the log above")
-    listener.stop()
-    await asyncio.wait({serving}, timeout=10)
+    await stopping.wait()
+    await listener.stop()
 
 
 def leave_soon() -> None:
@@ -76,7 +72,7 @@ def leave_soon() -> None:
 
 
 def check_port(host: str, port: int) -> None:
-    """granian shares ports (SO_REUSEPORT), so a port in use would go unnoticed. Raises CasinoFluxError."""
+    """Workers share the port (SO_REUSEPORT), so one in use would go unnoticed. Raises CasinoFluxError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

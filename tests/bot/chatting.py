@@ -1,14 +1,11 @@
 """The hub's chat doors on a real port and database, with the stand-in platforms as processes."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
-from granian.constants import Interfaces
-from granian.server.embed import Server
 from litestar import Litestar
 from sqlalchemy import select
 
@@ -17,6 +14,7 @@ from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime
 from hub.runtime.settings import read_settings
 from hub.web.chats import Chats
+from hub.web.listener import Listener
 from storage.catalogue import teams
 from storage.clicks.queries import ensure_codec
 from storage.db.engine import Database
@@ -25,7 +23,7 @@ from storage.ledger.facts import Role
 from storage.people import members
 from storage.tables import metadata
 from tests.standins.telegram import TOKEN
-from tests.waiting import eventually, free_port, listening
+from tests.waiting import eventually, free_port
 
 SECRET = "stand-in-signing-secret"
 
@@ -143,9 +141,8 @@ async def chatting(
     )
     chats = Chats(runtime)
     app = Litestar(route_handlers=chats.handlers, openapi_config=None, logging_config=None)
-    server = Server(app, address="127.0.0.1", port=port, interface=Interfaces.ASGI, log_enabled=False)
-    serving = asyncio.create_task(server.serve())
-    await listening(port)
+    server = Listener(app, host="127.0.0.1", port=port)
+    await server.start()
     await chats.start()
     try:
         async with (
@@ -162,8 +159,7 @@ async def chatting(
             yield chatting_hub
     finally:
         await chats.stop()
-        server.stop()  # type: ignore[no-untyped-call]
-        await asyncio.wait({serving}, timeout=60)
+        await server.stop()
 
 
 async def _settled(chats: Chatting, webhook: bool) -> bool:

@@ -25,11 +25,10 @@ async def main(url: str, port: int) -> None:
     listener = Listener(clicks, host="127.0.0.1", port=port)
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    serving = asyncio.create_task(listener.serve())
+    await listener.start()
     print("ready", flush=True)
     await stopping.wait()
-    listener.stop()
-    await asyncio.wait({serving}, timeout=60)
+    await listener.stop()
     await clicks.stop()
     await database.close()
 

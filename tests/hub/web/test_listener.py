@@ -1,86 +1,342 @@
-"""A granian whose inside has changed never stops the hub: its public server answers clicks, postbacks and pages."""
+"""The listener keeps HTTP's rules and its own bounds, whatever a client sends, and answers in order what it took."""
 
 import asyncio
-import logging
-from collections.abc import Callable
-from pathlib import Path
-from types import SimpleNamespace
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
 import pytest
-from granian import _granian
 
-from bot.core.command import parse, run
-from hub.cli.shell_context import shell_context
-from hub.runtime.settings import read_settings
-from hub.web import listener
-from hub.web.app import Hub, create_app
+from hub.web import connection, listener
 from hub.web.listener import Listener
-from tests.waiting import free_port
+from tests.waiting import eventually, free_port
 
-_native: Any = _granian
-
-
-CHANGES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
-    "as it is": lambda _: None,
-    "no module": lambda patch: patch.setattr(listener, "_native", None),
-    "no scheduler": lambda patch: patch.setattr(listener, "_native", SimpleNamespace(ASGIWorker=_native.ASGIWorker)),
-    "other arguments": lambda patch: patch.setattr(
-        listener, "_native", SimpleNamespace(ASGIWorker=lambda: None, CallbackScheduler=_native.CallbackScheduler)
-    ),
-}
+HOST = b"host: 127.0.0.1\r\n"
 
 
-@pytest.mark.parametrize("change", CHANGES)
-async def test_clicks_postbacks_and_pages_are_served(
-    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    CHANGES[change](monkeypatch)
-    port = free_port()
-    app = create_app(read_settings({
-        "CASINOFLUX_DATABASE_URL": f"sqlite+aiosqlite:///{tmp_path / 'casinoflux.db'}",
-        "CASINOFLUX_SECRET_KEY": "a-secret-key-of-a-test",
-        "CASINOFLUX_PUBLIC_URL": f"http://127.0.0.1:{port}",
-    }, tmp_path), only="hub")  # fmt: skip
-    async with app.lifespan():
-        link, postback = await set_up(app)
-        serving = Listener(app, host="127.0.0.1", port=port)
-        running = asyncio.create_task(serving.serve())
-        with caplog.at_level(logging.WARNING):
-            async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(retries=20), timeout=60) as client:
-                page = await answered(client, f"http://127.0.0.1:{port}/healthz")
-                click = await client.get(link)
-                answer = await client.get(postback, params={"click_id": "none", "event": "registration"})
-        serving.stop()
-        await asyncio.wait({running}, timeout=60)
-        assert running.done()
-    assert page.json() == {"status": "ok"}
-    assert (click.status_code, click.headers["cache-control"]) == (302, "no-store")
-    assert answer.json()["outcome"] == "unmatched"
-    assert ("its own server is used" in caplog.text) == (change != "as it is")
+@pytest.fixture(autouse=True)
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "EVERY", 0.05)
 
 
-async def set_up(app: Hub) -> tuple[str, str]:
-    """A campaign's tracking link and an account's postback address."""
-    for text in (
-        "account add platform=postback_only name=acme",
-        "offer add casino=Lucky account=acme url=https://casino.example.test/?s={click_id}",
-    ):
-        await said(app, text)
-    campaign = await said(app, "campaign create name=spring offers=lucky direct=true")
-    return str(campaign.url), str((await said(app, "postback url acme")).url).partition("?")[0]
+class Application:
+    """Takes GET /taken… and answers when `go` is set; echoes everything else."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.go.set()
+        self.scopes: list[Any] = []
+        self.gone = asyncio.Event()
+        self.sent = 0
+
+    def take(self, scope: Any, send: Callable[[Any], Any]) -> bool:
+        if scope["path"] == "/broken":
+            raise RuntimeError("a fault of ours")
+        if not scope["path"].startswith("/taken"):
+            return False
+        self.scopes.append(scope)
+        value = scope["query_string"].replace(b"%0A", b"\n")
+        headers = [(b"location", value), (b"content-length", b"0")]
+
+        async def answer() -> None:
+            await self.go.wait()
+            send({"type": "http.response.start", "status": 302, "headers": headers})
+            send({"type": "http.response.body", "body": b""})
+
+        self.answering = asyncio.create_task(answer())
+        return True
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.scopes.append(scope)
+        if scope["path"] == "/endless":
+            await self._stream(receive, send)
+            return
+        body, more = b"", not scope["path"].startswith("/unread")
+        while more:
+            event = await receive()
+            if event["type"] == "http.disconnect":
+                self.gone.set()
+                return
+            body, more = body + event["body"], event["more_body"]
+        said = scope["raw_path"] + b" " + body
+        length = (b"content-length", b"%d" % len(said))
+        await send({"type": "http.response.start", "status": 200, "headers": [length]})
+        await send({"type": "http.response.body", "body": said})
+
+    async def _stream(self, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        streaming = asyncio.create_task(self._chunks(send))
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        streaming.cancel()
+        self.gone.set()
+
+    async def _chunks(self, send: Any) -> None:
+        while True:
+            await send({"type": "http.response.body", "body": b"x" * 10_000, "more_body": True})
+            self.sent += 10_000
+            await asyncio.sleep(0)
 
 
-async def said(app: Hub, text: str) -> Any:
-    command, arguments = parse(text)
-    return (await run(command, arguments, shell_context(app.runtime))).result
+class Served:
+    """A listener and its application, and clients that speak bytes."""
+
+    def __init__(self, application: Application, server: Listener, port: int) -> None:
+        self.application, self.server, self.port = application, server, port
+
+    async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def all_of(self, *pieces: bytes) -> bytes:
+        """What comes for these bytes until the server closes the connection; the client says that it closes, too."""
+        reader, writer = await self.open()
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+        async with asyncio.timeout(30):
+            try:
+                return await reader.read()
+            except ConnectionError:
+                return b""
+            finally:
+                writer.close()
 
 
-async def answered(client: httpx.AsyncClient, url: str) -> httpx.Response:
-    """The answer, once there is one: the first request may meet the server that gives up."""
-    while True:
-        try:
-            return await client.get(url, timeout=60)
-        except httpx.TransportError:
-            await asyncio.sleep(0.05)
+@asynccontextmanager
+async def listening(host: str = "127.0.0.1") -> AsyncIterator[Served]:
+    application, port = Application(), free_port()
+    server = Listener(application, host=host, port=port)
+    await server.start()
+    yield Served(application, server, port)
+    await server.stop()
+
+
+def statuses(answers: bytes) -> list[int]:
+    return [int(answer[2:5]) for answer in answers.split(b"HTTP/1.")[1:]]
+
+
+def get(target: bytes, *headers: bytes, version: bytes = b"1.1") -> bytes:
+    lines = b"".join(header + b"\r\n" for header in headers)
+    return b"GET " + target + b" HTTP/" + version + b"\r\n" + HOST + lines + b"\r\n"
+
+
+LAST = get(b"/last", b"connection: close")
+
+
+async def test_answers_come_in_the_order_of_requests_sent_ahead() -> None:
+    async with listening() as served:
+        served.application.go.clear()
+        reader, writer = await served.open()
+        post = b"POST /b HTTP/1.1\r\n" + HOST + b"content-length: 3\r\n\r\nabc"
+        writer.write(get(b"/taken?one") + get(b"/a") + post + get(b"/taken?two") + LAST)
+        await eventually(lambda: served.application.scopes, "a request that is taken")
+        served.application.go.set()
+        answers = await asyncio.wait_for(reader.read(), 30)
+        assert statuses(answers) == [302, 200, 200, 200, 200]
+        places = [answers.index(said) for said in (b"location: one", b"/a ", b"/b abc", b"/taken ", b"/last ")]
+        assert places == sorted(places)
+        writer.close()
+
+
+async def test_a_request_that_comes_byte_by_byte_is_answered() -> None:
+    async with listening() as served:
+        whole = (
+            get(b"/taken?slow") + b"POST /b HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n" + LAST
+        )
+        answers = await served.all_of(*(whole[n : n + 1] for n in range(len(whole))))
+        assert statuses(answers) == [302, 200, 200]
+        assert b"/b abc" in answers
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"POST / HTTP/1.1\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\nabcd",
+        b"POST / HTTP/1.1\r\ncontent-length: 3, 3\r\n\r\nabc", b"POST / HTTP/1.1\r\ncontent-length: +3\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\ntransfer-encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\ntransfer-encoding:\x0bchunked\r\n\r\n0\r\n\r\n",
+        b"POST /in HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+        b"GET / HTTP/1.1\r\nhost : x\r\n\r\n", b"GET / HTTP/1.1\r\nx: a\r\n b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nx: a\x00b\r\n\r\n", b"GET / HTTP/1.1\r\nx: a\rb\r\n\r\n", b"GET /\x01 HTTP/1.1\r\n\r\n",
+        b"G\x00T / HTTP/1.1\r\n\r\n", b"GET / HTTQ/1.1\r\n\r\n", b"\x16\x03\x01\x02", b"SSH-2.0-x\r\n",
+    ],
+)  # fmt: skip
+async def test_what_can_be_read_in_two_ways_or_in_none_is_refused(message: bytes) -> None:
+    async with listening() as served:
+        assert statuses(await served.all_of(message + get(b"/taken?smuggled"))) == [400]
+        assert all(scope["path"] == "/in" for scope in served.application.scopes)
+        answered = await served.all_of(get(b"/taken?before") + message)
+        assert statuses(answered) == [302]
+
+
+async def test_other_versions_upgrades_and_old_clients() -> None:
+    async with listening() as served:
+        assert statuses(await served.all_of(get(b"/", version=b"2.0"))) == [400]
+        assert statuses(await served.all_of(get(b"/taken?old", b"connection: keep-alive", version=b"1.0"))) == [200]
+        for target, status in ((b"/taken?x", 302), (b"/x", 200)):
+            answer = await served.all_of(get(target, b"connection: upgrade", b"upgrade: websocket"))
+            assert statuses(answer) == [status]
+            assert b"\r\nconnection: close\r\n" in answer
+        head = await served.all_of(get(b"/taken?x").replace(b"GET", b"HEAD", 1) + LAST)
+        assert head.startswith(b"HTTP/1.1 200")
+        assert b"/taken" not in head
+
+
+async def test_a_body_is_asked_for_when_it_is_read() -> None:
+    async with listening() as served:
+        post = b"POST /b HTTP/1.1\r\nexpect: 100-Continue\r\ncontent-length: 3\r\n\r\n"
+        reader, writer = await served.open()
+        writer.write(post)
+        assert await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"abc" + LAST)
+        assert statuses(await reader.read()) == [200, 200]
+        writer.close()
+        assert statuses(await served.all_of(post.replace(b"/b", b"/unread") + b"abc" + LAST)) == [200, 200]
+        with_body = get(b"/taken?body", b"content-length: 200000")
+        assert statuses(await served.all_of(with_body, b"x" * 200_000 + LAST)) == [302, 200]
+
+
+async def test_letters_in_a_target_are_read_as_if_they_were_encoded() -> None:
+    async with listening() as served:
+        for target in ("/taken/ö?sub1=größe".encode(), b"/taken?a=\xff"):
+            assert statuses(await served.all_of(get(target, b"connection: close"))) == [200]
+        assert [scope["query_string"] for scope in served.application.scopes] == [b"sub1=gr%C3%B6%C3%9Fe", b"a=%FF"]
+        assert served.application.scopes[0]["path"] == "/taken/ö"
+        named = get(b"/taken?x", "user-agent: Müller".encode())
+        await served.all_of(named, LAST)
+        assert (b"user-agent", "Müller".encode()) in served.application.scopes[-2]["headers"]
+
+
+async def test_a_head_has_bounds() -> None:
+    async with listening() as served:
+        for message in (
+            get(b"/", *(b"x-%d: y" % n for n in range(connection.MOST_HEADERS))), get(b"/", b"x: " + b"y" * 150_000),
+            get(b"/" + b"y" * 150_000), b"POST / HTTP/1.1\r\n" + b"x: " + b"y" * 1_000_000,
+        ):  # fmt: skip
+            pieces = (message[n : n + 20_000] for n in range(0, len(message), 20_000))
+            assert statuses(await served.all_of(*pieces)) in ([431], [])  # whoever still sends may not hear it
+        assert not served.application.scopes
+        assert statuses(await served.all_of(get(b"/", b"x: " + b"y" * 50_000) + LAST)) == [200, 200]
+
+
+async def test_what_follows_a_body_is_bounded_and_no_header() -> None:
+    async with listening() as served:
+        chunked = b"POST /b HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n"
+        answers = await served.all_of(chunked + b"host: evil\r\nauthorization: Bearer x\r\n\r\n" + LAST)
+        assert statuses(answers) == [200, 200]
+        assert [name for name, _ in served.application.scopes[0]["headers"]] == [b"transfer-encoding"]
+        for endless in (b"x: " + b"y" * 1_000_000, b"3;" + b"y" * 1_000_000):
+            message = (chunked if endless.startswith(b"x") else chunked.replace(b"0\r\n", b"")) + endless
+            pieces = (message[n : n + 20_000] for n in range(0, len(message), 20_000))
+            assert statuses(await served.all_of(*pieces)) in ([431], [])
+
+
+async def test_more_than_a_hundred_requests_sent_ahead_end_the_connection() -> None:
+    async with listening() as served:
+        served.application.go.clear()
+        reader, writer = await served.open()
+        writer.write(get(b"/taken?x") + get(b"/y") * 300)
+        await eventually(lambda: served.application.scopes, "the first request")
+        served.application.go.set()
+        assert statuses(await asyncio.wait_for(reader.read(), 30)) == [302] + [200] * connection.MOST_AHEAD
+        writer.close()
+
+
+async def test_an_answer_names_no_program_and_holds_no_line_of_a_strangers() -> None:
+    async with listening() as served:
+        answers = (await served.all_of(get(b"/taken?x") + LAST)).lower()
+        assert answers.count(b"\r\ndate: ") == 2
+        assert not {b"server: ", b"uvicorn", b"granian"} & {
+            word for word in (b"server: ", b"uvicorn") if word in answers
+        }
+        answers = await served.all_of(get(b"/taken?x%0Aset-cookie:evil"))
+        assert statuses(answers) == [500]
+        assert b"evil" not in answers
+
+
+async def test_a_fault_while_taking_is_one_answer() -> None:
+    async with listening() as served:
+        assert statuses(await served.all_of(get(b"/taken?x") + get(b"/broken") + LAST)) == [302, 200, 200]
+        assert statuses(await served.all_of(get(b"/broken"))) == [500]
+
+
+async def test_who_says_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with listening() as served:
+        monkeypatch.setattr(connection, "LONGEST_SILENCE", 0.3)
+        assert await served.all_of() == b""
+        assert statuses(await served.all_of(get(b"/taken?x"))) == [302]
+        assert statuses(await served.all_of(b"GET /taken HTTP/1.1\r\nhost")) == [408]
+        assert statuses(await served.all_of(get(b"/taken?x") + b"GET /t")) == [302, 408]
+        unread = b"POST /unread HTTP/1.1\r\ncontent-length: 9\r\n\r\nabc"
+        assert statuses(await served.all_of(unread)) == [200]
+
+
+async def test_an_answer_that_takes_longer_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with listening() as served:
+        monkeypatch.setattr(connection, "LONGEST_SILENCE", 0.1)
+        served.application.go.clear()
+        reader, writer = await served.open()
+        writer.write(get(b"/taken?x"))
+        await eventually(lambda: served.server.looks > 10, "time to pass")
+        served.application.go.set()
+        assert statuses(await asyncio.wait_for(reader.read(), 30)) == [302]
+        writer.close()
+
+
+async def test_who_reads_nothing_gets_little_and_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with listening() as served:
+        monkeypatch.setattr(connection, "LONGEST_SILENCE", 0.5)
+        reader, writer = await served.open()
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(get(b"/endless"))
+        await asyncio.wait_for(served.application.gone.wait(), 30)
+        assert served.application.sent < 20_000_000  # what the system's own buffers hold
+        del reader
+        writer.close()
+
+
+async def test_who_leaves_early_hurts_nobody() -> None:
+    async with listening() as served:
+        served.application.go.clear()
+        _, writer = await served.open()
+        writer.write(get(b"/taken?x") + get(b"/y"))
+        await eventually(lambda: served.application.scopes, "the request")
+        writer.transport.abort()
+        half = b"POST /b HTTP/1.1\r\ncontent-length: 9\r\n\r\nabc"
+        _, leaving = await served.open()
+        leaving.write(half)
+        await eventually(lambda: len(served.application.scopes) > 1, "the other request")
+        leaving.transport.abort()
+        await asyncio.wait_for(served.application.gone.wait(), 30)
+        served.application.go.set()
+        assert statuses(await served.all_of(get(b"/taken?x") + LAST)) == [302, 200]
+
+
+async def test_a_stop_answers_what_was_taken() -> None:
+    async with listening() as served:
+        served.application.go.clear()
+        reader, writer = await served.open()
+        idle, other = await served.open()
+        writer.write(get(b"/taken?x"))
+        await eventually(lambda: served.application.scopes, "the request")
+        stopping = asyncio.create_task(served.server.stop())
+        assert await asyncio.wait_for(idle.read(), 30) == b""
+        assert not stopping.done()
+        served.application.go.set()
+        answer = await asyncio.wait_for(reader.read(), 30)
+        await asyncio.wait_for(stopping, 30)
+        assert statuses(answer) == [302]
+        assert b"\r\nconnection: close\r\n" in answer
+        for one in (writer, other):
+            one.close()
+
+
+async def test_it_listens_on_ipv6_too() -> None:
+    async with listening("::1") as served:
+        reader, writer = await asyncio.open_connection("::1", served.port)
+        writer.write(LAST)
+        assert statuses(await asyncio.wait_for(reader.read(), 30)) == [200]
+        assert served.application.scopes[0]["client"][0] == "::1"
+        writer.close()

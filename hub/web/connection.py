@@ -1,0 +1,315 @@
+"""One client's connection: llhttp reads it, uvicorn answers it, and what needs no task has a shorter way.
+
+httptools (llhttp) reads every request. One that the application's `take` answers by itself, as clicks are, costs
+neither a task nor uvicorn's cycle, and its answer leaves in one write. Everything else goes uvicorn's way: bodies,
+streams, what was sent before the answer to another request. What uvicorn leaves open is bounded here: the size of a
+head, the number of its headers, requests sent ahead, and how long a client may keep a connection that says nothing.
+"""
+
+import asyncio
+import logging
+import math
+from collections import deque
+from typing import Any
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+log = logging.getLogger(__name__)
+
+LONGEST_HEAD = 100_000  # bytes
+MOST_HEADERS = 100
+MOST_AHEAD = 100  # requests sent before an earlier one is answered
+LONGEST_SILENCE = 30.0  # seconds: for a head to be whole, between two requests, and without taking a byte of an answer
+
+_CLOSING = b"connection: close\r\n"
+_VERSIONS = frozenset({"1.0", "1.1"})
+_NOTHING_AHEAD: deque[Any] = deque(maxlen=0)
+_CODED = {byte: f"%{byte:02X}" for byte in range(128, 256)}
+_LONGEST_CODED = 20_000  # bytes of a request line
+_BETWEEN, _IN_HEAD, _IN_BODY = range(3)
+
+
+class Flow(FlowControl):
+    """uvicorn's, without an event for each connection that rests."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self.read_paused = self.write_paused = False
+
+    async def drain(self) -> None:
+        if self.write_paused:
+            await self._is_writable_event.wait()
+
+    def pause_writing(self) -> None:
+        self.write_paused = True
+        self._is_writable_event = asyncio.Event()
+
+    def resume_writing(self) -> None:
+        if self.write_paused:
+            self.write_paused = False
+            self._is_writable_event.set()
+
+
+def _takes_nothing(_scope: Any, _send: Any) -> bool:
+    return False
+
+
+class Shared(ServerState):
+    """What all connections of a listener share. `now` is the loop's time, a second old at most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.date = b""  # the line of that header
+        self.one_less = asyncio.Event()  # a connection has ended
+
+
+class Taken:
+    """Stands for uvicorn's cycle while the application answers a request that it has taken."""
+
+    __slots__ = ("disconnected", "keep_alive", "response_complete", "start")
+
+    def __init__(self) -> None:
+        self.response_complete = True
+        self.disconnected = False
+        self.keep_alive = True
+        self.start: Any = None  # the first message of the answer
+
+
+class Refused(Exception):
+    """A request that is not to be answered by the application. `status` of the answer."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+
+class Connection(HttpToolsProtocol):
+    """Made for each connection; all of it runs in the event loop."""
+
+    __slots__ = ("_answering", "_place", "_stuck_since", "_take", "_taken", "_unread", "_unsent", "_waits_since")
+
+    server_state: Shared
+    cycle: Any  # uvicorn's of the request read last, or `_taken`
+
+    def __init__(
+        self, config: Config, server_state: Shared, app_state: dict[str, Any], _loop: asyncio.AbstractEventLoop
+    ) -> None:  # fmt: skip
+        super().__init__(config, server_state, app_state, _loop)
+        self._take = getattr(config.app, "take", _takes_nothing)
+        self._taken = Taken()
+        self.pipeline = _NOTHING_AHEAD  # a queue of its own costs each connection 700 bytes
+        self._answering: RequestResponseCycle | None = None  # whose task runs
+        self._place = _BETWEEN
+        self._unread = 0  # bytes that have come since the parser made something of one
+        self._unsent = 0  # bytes of answers that the client does not take
+        self._stuck_since = self._waits_since = server_state.now  # the latter infinite while a request is answered
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.flow = Flow(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._taken.disconnected = True
+        if self._answering is not None:  # not the one that was read last, if others were sent ahead
+            self._answering.disconnected = True
+            self._answering.message_event.set()
+        self.pipeline.clear()
+        if self.cycle is self._taken:
+            self.cycle = None
+        super().connection_lost(exc)
+        self.server_state.one_less.set()
+
+    def data_received(self, data: bytes) -> None:
+        if not data.isascii():
+            data = self._plain(data)
+        self._unread += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:  # nothing else is spoken here: it is answered as if it had not asked
+            self.cycle.keep_alive = False
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            self._refuse(cause.status if isinstance(cause, Refused) else 400)
+        else:
+            if self._unread > LONGEST_HEAD:
+                self._refuse(431)
+
+    def _plain(self, data: bytes) -> bytes:
+        """The letters of a target that a client should have written as %C3%BC, which llhttp refuses otherwise."""
+        if self._place == _IN_BODY or (self._place == _IN_HEAD and self.headers):
+            return data
+        line, end, rest = data.partition(b"\r\n")
+        return line.decode("latin-1").translate(_CODED).encode() + end + rest if len(line) < _LONGEST_CODED else data
+
+    def on_message_begin(self) -> None:
+        self.url = b""
+        self.headers = []
+        self._place = _IN_HEAD
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            self._waits_since = self.server_state.now
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        if self._unread > LONGEST_HEAD or len(self.headers) > MOST_HEADERS:
+            self._bound_head()
+        self._unread = 0
+        self._waits_since = math.inf
+        parser, url, cycle, headers = self.parser, self.url, self.cycle, self.headers
+        self.headers = []  # for what follows a body, which is no header of the request
+        version = parser.get_http_version()
+        path, _, query = url.partition(b"?")
+        if (
+            (cycle is None or cycle.response_complete)
+            and version == "1.1"
+            and parser.get_method() == b"GET"
+            and parser.should_keep_alive()
+            and not self.flow.write_paused
+            and b"%" not in path
+            and b"#" not in url
+        ):
+            scope = {
+                "type": "http", "http_version": "1.1", "method": "GET", "path": path.decode("ascii"),
+                "query_string": query, "headers": headers, "client": self.client,
+            }  # fmt: skip
+            self._taken.response_complete = False
+            self.cycle = self._taken
+            if self._taken_by(scope):
+                self._place = _IN_BODY
+                return
+            self._taken.response_complete = True
+            self.cycle = cycle
+        elif version not in _VERSIONS:
+            raise Refused(400)
+        elif len(self.pipeline) >= MOST_AHEAD:
+            raise Refused(400)
+        self._go_uvicorns_way(url, headers)
+        self._place = _IN_BODY
+
+    def _taken_by(self, scope: Any) -> bool:
+        try:
+            return bool(self._take(scope, self._answer))
+        except Exception as error:
+            log.error("a request could not be taken", exc_info=error)
+            self._taken.response_complete = True
+            raise Refused(500) from None
+
+    def _bound_head(self) -> None:
+        """Raises Refused if the head is too large: what has come may hold a part of the body besides."""
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if size > LONGEST_HEAD or len(self.headers) > MOST_HEADERS:
+            raise Refused(431)
+
+    def _go_uvicorns_way(self, url: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+        if self.pipeline is _NOTHING_AHEAD and self.cycle is not None and not self.cycle.response_complete:
+            self.pipeline = deque()
+        super().on_message_begin()
+        self.url = url
+        headers = self.scope["headers"] = [(name, value.rstrip()) for name, value in headers]
+        self.expect_100_continue = any(
+            name == b"expect" and value.lower() == b"100-continue" for name, value in headers
+        )
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._unread = 0
+        if self.cycle is not self._taken:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._place = _BETWEEN
+        self._unread = 0
+        if self.cycle is not self._taken:
+            super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _answer(self, message: Any) -> None:
+        """`send` for a request that the application has taken: both messages leave together."""
+        taken = self._taken
+        start = taken.start
+        if start is None:
+            taken.start = message
+            return
+        taken.start = None
+        taken.response_complete = True
+        if taken.disconnected:
+            return
+        headers = start["headers"]
+        parts = [STATUS_LINE[start["status"]], self.server_state.date]
+        for name, value in headers:
+            parts += (name, b": ", value, b"\r\n")
+        if not taken.keep_alive:
+            parts.append(_CLOSING)
+        parts.append(b"\r\n")
+        head = b"".join(parts)
+        lines = len(headers) + (3 if taken.keep_alive else 4)
+        if head.count(b"\n") != lines or head.count(b"\r") != lines:
+            log.error("an answer whose headers hold line breaks was not sent")
+            self._refuse(500)
+            return
+        self.transport.write(head + message["body"])
+        if not taken.keep_alive:
+            self.transport.close()
+        elif self.pipeline:
+            self.on_response_complete()
+        else:
+            self._waits_since = self.server_state.now
+
+    def on_response_complete(self) -> None:
+        """Go on with what was sent ahead."""
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+        else:
+            self._answering = None
+            self._waits_since = self.server_state.now
+
+    def _refuse(self, status: int) -> None:
+        """Answer and close. Requests that were whole before are answered first, and the last of them closes."""
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if self._place == _IN_BODY and cycle is not self._taken:  # it is the request whose body cannot be read
+                if self.pipeline:
+                    self.pipeline.popleft()
+                    cycle = self.cycle = self.pipeline[0][0] if self.pipeline else self._answered_now()
+                elif cycle.response_started:
+                    self.transport.abort()
+                    return
+                else:
+                    cycle = None
+            if cycle is not None:
+                cycle.keep_alive = False
+                self.flow.pause_reading()
+                return
+        date = self.server_state.date
+        self.transport.write(STATUS_LINE[status] + date + b"content-length: 0\r\n" + _CLOSING + b"\r\n")
+        self.transport.close()
+
+    def _answered_now(self) -> Any:
+        """The cycle of the first request that is not answered."""
+        return self._answering if self._taken.response_complete else self._taken
+
+    def look(self) -> None:
+        """Called every second: end a connection whose client is silent."""
+        now, size = self.server_state.now, self.transport.get_write_buffer_size()
+        if size != self._unsent or not size:
+            self._unsent, self._stuck_since = size, now
+        if now - self._stuck_since > LONGEST_SILENCE:
+            self.transport.abort()
+        elif now - self._waits_since > LONGEST_SILENCE:
+            if self._place == _IN_HEAD:
+                self._refuse(408)
+            else:
+                self.transport.close()
