@@ -45,7 +45,16 @@ def quiet_logs(file: TextIO | None = None) -> None:
     `file`: where our own lines go; None: to standard output.
     """
     log_warnings()
-    for name in ("httpx", "httpcore", "apscheduler", "aiosqlite", "uvicorn", "slack_bolt", "slack_sdk", "telegram"):
+    for name in (
+        "httpx",
+        "httpcore",
+        "apscheduler",
+        "aiosqlite",
+        "uvicorn.error",
+        "slack_bolt",
+        "slack_sdk",
+        "telegram",
+    ):
         logging.getLogger(name).setLevel(logging.WARNING)
     # Attempts within one sync or send are no events: the final result is logged.
     stamina.instrumentation.set_on_retry_hooks([])

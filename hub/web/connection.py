@@ -185,9 +185,7 @@ class Connection(HttpToolsProtocol):
                 return
             self._taken.response_complete = True
             self.cycle = cycle
-        elif version not in _VERSIONS:
-            raise Refused(400)
-        elif len(self.pipeline) >= MOST_AHEAD:
+        elif version not in _VERSIONS or len(self.pipeline) >= MOST_AHEAD:
             raise Refused(400)
         self._go_uvicorns_way(url, headers)
         self._place = _IN_BODY

@@ -25,7 +25,7 @@ class Listener:
 
     def __init__(self, application: Any, *, host: str, port: int) -> None:
         self._config = Config(
-            application, interface="asgi3", lifespan="off", ws="none", log_config=None, access_log=False,
+            application, interface="asgi3", lifespan="off", ws="none", workers=1, log_config=None, access_log=False,
             proxy_headers=False, server_header=False, date_header=False,
         )  # fmt: skip
         self._address = host, port

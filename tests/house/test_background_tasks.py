@@ -19,8 +19,6 @@ AWAITED = {
     "hub/cli/supervisor.py:_keep": "the wait for one process or the stop, whichever comes first",
     "hub/jobs/outbound.py:_begin": "one message; the delivery run awaits it",
     "hub/jobs/sync.py:begin": "one sync run, recorded in the database and leased",
-    "hub/web/listener.py:_fetch": "one HTTP request",
-    "hub/web/server.py:_listen": "the HTTP server itself: when it ends, the process does",
     "storage/clicks/writer.py:_drained": "one piece of a spool; the writer awaits it while it spools",
     "storage/clicks/writer.py:_spool_until_done": "the wait for new clicks while one transaction runs",
     "storage/db/bulk_sql.py:under_way": "one statement; its block awaits it",
