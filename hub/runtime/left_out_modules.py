@@ -13,15 +13,26 @@ class _Unused(ModuleType):
         return type(name, (), {})
 
 
+class _CommandLine(_Unused):
+    """uvicorn's, from which its package imports the server."""
+
+    def __getattr__(self, name: str) -> type:
+        if name != "Server":
+            return super().__getattr__(name)
+        from uvicorn.server import Server
+
+        return Server
+
+
 def leave_out() -> None:
     """Call before the first import of a library."""
     # httpx and structlog would load these for a command line and tracebacks that are not used here: 6 MB.
     for name in ("rich", "click"):
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]
     # SQLAlchemy's sessions would load its ORM, which nothing uses, and Litestar YAML for pages it does not serve: 7 MB.
-    # uvicorn would load its command line.
-    for name in ("sqlalchemy.ext.asyncio.session", "sqlalchemy.ext.asyncio.scoping", "yaml", "uvicorn.main"):
+    for name in ("sqlalchemy.ext.asyncio.session", "sqlalchemy.ext.asyncio.scoping", "yaml"):
         sys.modules.setdefault(name, _Unused(name))
+    sys.modules.setdefault("uvicorn.main", _CommandLine("uvicorn.main"))
     # Litestar would load a plugin for models that only agents use: 8 MB.
     sys.modules.setdefault("pydantic", None)  # type: ignore[arg-type]
 

@@ -50,10 +50,10 @@ def quiet_logs(file: TextIO | None = None) -> None:
         "httpcore",
         "apscheduler",
         "aiosqlite",
-        "uvicorn.error",
         "slack_bolt",
         "slack_sdk",
         "telegram",
+        "uvicorn.error",
     ):
         logging.getLogger(name).setLevel(logging.WARNING)
     # Attempts within one sync or send are no events: the final result is logged.
