@@ -28,19 +28,19 @@ class Listener:
             application, interface="asgi3", lifespan="off", ws="none", workers=1, log_config=None, access_log=False,
             proxy_headers=False, server_header=False, date_header=False,
         )  # fmt: skip
+        self._config.load()
         self._address = host, port
         self._shared = Shared()
         self.looks = 0
         self._server: asyncio.Server
         self._looking: asyncio.Task[None]
+        self._tell_time()
 
     async def start(self) -> None:
         """Listen; other processes may share the port. Raises OSError if it cannot."""
-        self._config.load()
-        await self._look()
         loop = asyncio.get_running_loop()
         host, port = self._address
-        self._server = await loop.create_server(self._connection, host, port, backlog=BACKLOG, reuse_port=True)
+        self._server = await loop.create_server(self.connection, host, port, backlog=BACKLOG, reuse_port=True)
         self._looking = tasks.start_interval("connections", EVERY, self._look, serving=True)
 
     async def stop(self) -> None:
@@ -55,15 +55,19 @@ class Listener:
                     await self._shared.one_less.wait()
         await tasks.stop(self._looking)
 
-    def _connection(self) -> Connection:
+    def connection(self) -> Connection:
+        """The protocol of a new connection."""
         return Connection(self._config, self._shared, {}, asyncio.get_running_loop())
 
-    async def _look(self) -> None:
-        self.looks += 1
+    def _tell_time(self) -> None:
         shared = self._shared
         shared.now = asyncio.get_running_loop().time()
         date = formatdate(time.time(), usegmt=True).encode()
         shared.date, shared.default_headers = b"date: " + date + b"\r\n", [(b"date", date)]
-        connections: list[Any] = list(shared.connections)
+
+    async def _look(self) -> None:
+        self.looks += 1
+        self._tell_time()
+        connections: list[Any] = list(self._shared.connections)
         for connection in connections:
             connection.look()

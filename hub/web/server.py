@@ -10,7 +10,7 @@ from hub.runtime import boot, error_reports, gc_tuning
 from hub.runtime.settings import Settings
 from hub.runtime.tracing import tracer
 from hub.web.app import create_app
-from hub.web.listener import Listener
+from hub.web.listen import listen
 from storage.db.engine import shown_url
 from storage.ledger.errors import CasinoFluxError
 
@@ -38,9 +38,11 @@ async def serve(
         if only in {"jobs", "bots"}:
             await stopping.wait()
         else:
-            await _listen(
-                Listener(app, host=host, port=port), stopping, _welcome(settings, host, port) if announce else ""
-            )
+            serving = await listen(app, host=host, port=port)
+            if announce:
+                print(f"CasinoFlux listens on {_welcome(settings, host, port)}", flush=True)  # noqa: T201
+            await stopping.wait()
+            await serving.stop()
     leave_soon()
     await asyncio.to_thread(tracer.stop)
     error_reports.stop()
@@ -54,14 +56,6 @@ def _welcome(settings: Settings, host: str, port: int) -> str:
         "Next: 'casinoflux run cockpit' prints a link that signs you in to the cockpit; "
         "'casinoflux run member invite role=owner' invites a colleague"
     )
-
-
-async def _listen(listener: Listener, stopping: asyncio.Event, announced: str) -> None:
-    await listener.start()
-    if announced:
-        print(f"CasinoFlux listens on {announced}", flush=True)  # noqa: T201
-    await stopping.wait()
-    await listener.stop()
 
 
 def leave_soon() -> None:
