@@ -10,10 +10,13 @@ import contextlib
 import logging
 import socket
 from collections.abc import Generator
+from functools import partial
 from importlib import import_module
 from typing import Any, Protocol
 
 import uvicorn
+
+from storage.db import tasks
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +75,7 @@ class PlainListener:
         host, port = self._address
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         sockets = [_bound(family, address) for family, _, _, _, address in found]
-        self._serving = asyncio.create_task(self._server.serve(sockets=sockets))
+        self._serving = tasks.start_loop("HTTP", partial(self._server.serve, sockets), serving=True)
         while not self._server.started and not self._serving.done():  # noqa: ASYNC110 - it has no event for that
             await asyncio.sleep(0.01)
         if self._serving.done():
