@@ -34,6 +34,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.base import Executable
 
 from storage.db.direct_sqlite import SyncConnection
+from storage.db.engine import driver_of
 
 _DIALECT = sqlite.dialect()
 _IDS = text("SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :n)")
@@ -239,8 +240,7 @@ def _json_type(column: Column[Any]) -> str:
 
 async def driver_fetch(tx: AsyncConnection, text: str, *values: Any) -> Sequence[Sequence[Any]]:
     """Rows of a statement in PostgreSQL's own words, in a transaction that has executed another one before."""
-    driver: Any = (await tx.get_raw_connection()).driver_connection
-    rows: Sequence[Sequence[Any]] = await driver.fetch(text, *values)
+    rows: Sequence[Sequence[Any]] = await driver_of(tx).fetch(text, *values)
     return rows
 
 

@@ -47,6 +47,7 @@ FIRST_PAUSE = 0.1  # seconds before the second try; doubled each time
 SILENT_MS = 10_000  # after which a server that confirms nothing counts as gone
 KEPT_OPEN = 5  # connections of a process
 MOST_OPEN = 30  # the same, at most; storage.db.pool_size lowers it to what the server allows
+AT_HAND = 0.2  # seconds that the connection of a locking transaction is kept out of the pool for the next one
 
 
 class WriteLock(asyncio.Lock):
@@ -93,6 +94,9 @@ class Database:
         # Behind PgBouncer a statement outside a transaction may find another server than its preparation did.
         in_transactions = self.sqlite or self.pooled
         self._lookups = self.engine if in_transactions else self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._at_hand: AsyncConnection | None = None  # of the locking transaction that ended last
+        self._giving_back: asyncio.TimerHandle | None = None
+        self._given_back: asyncio.Task[None] | None = None
 
     def hold(self, reason: str) -> None:
         """Have nothing read or written, and DatabaseUnavailable raised with `reason`, until this is called with ''."""
@@ -157,8 +161,8 @@ class Database:
                 await connection.exec_driver_sql(lock)
                 yield connection
             return
-        async with self._connected(self._lookups) as connection:
-            driver: Any = (await connection.get_raw_connection()).driver_connection
+        async with self._one_at_hand() as connection:
+            driver = driver_of(connection)
             try:
                 await driver.execute(f"BEGIN; {lock}")
                 yield connection
@@ -174,26 +178,66 @@ class Database:
                 raise
 
     @asynccontextmanager
+    async def _one_at_hand(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for a locking transaction: that of the one before, if it ended a moment ago.
+
+        Transactions that follow one another so spare the pool, and PostgreSQL has all it knows in one process.
+        """
+        connection = self._taken_at_hand()
+        if connection is None:
+            connection = await self._connect(self._lookups)
+        try:
+            yield connection
+        finally:
+            if self._at_hand is not None or connection.in_transaction() or not _is_open(connection):
+                await connection.close()
+            else:
+                self._at_hand = connection
+                self._giving_back = asyncio.get_running_loop().call_later(AT_HAND, self._give_back)
+
+    def _taken_at_hand(self) -> AsyncConnection | None:
+        connection = self._at_hand
+        if connection is None:
+            return None
+        if not _is_open(connection):
+            self._give_back()  # to the pool, which finds out that it is closed
+            return None
+        self._at_hand = None
+        if self._giving_back is not None:
+            self._giving_back.cancel()
+        return connection
+
+    def _give_back(self) -> None:
+        connection, self._at_hand = self._at_hand, None
+        if self._giving_back is not None:
+            self._giving_back.cancel()
+        if connection is not None:
+            self._given_back = asyncio.create_task(connection.close())
+
+    @asynccontextmanager
     async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-        """A connection; a server that just went away is tried again, after pauses that grow and differ."""
+        """A connection, as `_connect` gets it, for a while."""
         if self.sqlite:
             async with engine.connect() as connection:
                 yield connection
             return
+        connection = await self._connect(engine)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    async def _connect(self, engine: AsyncEngine) -> AsyncConnection:
+        """A connection; a server that just went away is tried again, after pauses that grow and differ."""
         deadline, pause = time.monotonic() + RECONNECT, FIRST_PAUSE
         while True:
             try:
-                connection = await engine.connect()
-                break
+                return await engine.connect()
             except Exception as error:
                 if not is_unavailable(error) or time.monotonic() + pause > deadline:
                     raise
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))
             pause *= 2
-        try:
-            yield connection
-        finally:
-            await connection.close()
 
     async def run(self, work: Work[T], *, patience: float = LOCKED_WAIT, lock: str = "") -> T:
         """Run `work(tx)` in a short write transaction, committed when this returns; it awaits nothing but `tx`.
@@ -281,10 +325,23 @@ class Database:
             return await work(connection)
 
     async def close(self) -> None:
+        self._give_back()
+        if self._given_back is not None:
+            await asyncio.wait({self._given_back})
         await self.engine.dispose()
         if self.direct is not None:
             self.direct.close()
         self.file.close()
+
+
+def driver_of(connection: AsyncConnection) -> Any:
+    """asyncpg's own connection beneath one that is open."""
+    assert connection.sync_connection is not None  # noqa: S101 - it is open
+    return connection.sync_connection.connection.driver_connection
+
+
+def _is_open(connection: AsyncConnection) -> bool:
+    return not connection.invalidated and not driver_of(connection).is_closed()
 
 
 async def _roll_back(connection: AsyncConnection, driver: Any, *, leave: bool) -> None:

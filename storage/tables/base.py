@@ -20,8 +20,9 @@ def key() -> Column[int]:
     return Column("id", Key, primary_key=True, autoincrement=True)
 
 
-def team() -> Column[int]:
-    return Column("team_id", BigInteger, ForeignKey("teams.id"), nullable=False)
+def team(*, only_on: str = "") -> Column[int]:
+    """`only_on`: the one database that has the key to teams, where another key implies the team (decision 0006)."""
+    return Column("team_id", BigInteger, ForeignKey("teams.id", info={"only_on": only_on}), nullable=False)
 
 
 def reference(name: str, table: str, *, nullable: bool = False) -> Column[Any]:

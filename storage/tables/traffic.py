@@ -141,7 +141,7 @@ postbacks = Table(
     "postbacks",
     metadata,
     key(),
-    team(),
+    team(only_on="sqlite"),  # an account is of one team
     reference("account_id", "accounts"),
     Column("received_at", Instant, nullable=False),
     Column("method", Text, nullable=False),
@@ -220,7 +220,7 @@ conversion_states = Table(
     "conversion_states",
     metadata,
     key(),
-    team(),
+    team(only_on="sqlite"),  # a conversion is of one team
     reference("conversion_id", "conversions"),
     Column("recorded_at", Instant, nullable=False),
     Column("postback_id", BigInteger),
