@@ -4,12 +4,14 @@ httptools (llhttp) reads every request. One that the application's `take` answer
 neither a task nor uvicorn's cycle, and its answer leaves in one write. Everything else goes uvicorn's way: bodies,
 streams, what was sent before the answer to another request. What uvicorn leaves open is bounded here: the size of a
 head, the number of its headers, requests sent ahead, and how long a client may keep a connection that says nothing.
+So is what uvicorn leaves to luck: clients that close their side early, old ones, and those that wait for a "100".
 """
 
 import asyncio
 import logging
 import math
 from collections import deque
+from functools import partial
 from typing import Any
 
 import httptools
@@ -25,12 +27,16 @@ MOST_HEADERS = 100
 MOST_AHEAD = 100  # requests sent before an earlier one is answered
 LONGEST_SILENCE = 30.0  # seconds: for a head to be whole, between two requests, and without taking a byte of an answer
 
+LAST_MOMENT = 0.1  # seconds a client has for a request that is on its way when we stop
+LONGEST_STREAM = 1.0  # seconds that an answer without a known end goes on then
+
 _CLOSING = b"connection: close\r\n"
+_MAPPED = "::ffff:"  # before an IPv4 address, where a socket is for both
 _VERSIONS = frozenset({"1.0", "1.1"})
 _NOTHING_AHEAD: deque[Any] = deque(maxlen=0)
 _CODED = {byte: f"%{byte:02X}" for byte in range(128, 256)}
 _LONGEST_CODED = 20_000  # bytes of a request line
-_BETWEEN, _IN_HEAD, _IN_BODY = range(3)
+_BETWEEN, _IN_LINE, _IN_HEAD, _IN_BODY = range(4)
 
 
 class Flow(FlowControl):
@@ -59,13 +65,16 @@ def _takes_nothing(_scope: Any, _send: Any) -> bool:
 
 
 class Shared(ServerState):
-    """What all connections of a listener share. `now` is the loop's time, a second old at most."""
+    """What all connections of a listener share. `now` is the loop's time, a second old at most.
 
-    def __init__(self) -> None:
+    `most` connections are kept; those beyond are counted in `turned_away`.
+    """
+
+    def __init__(self, most: int) -> None:
         super().__init__()
         self.now = 0.0
         self.date = b""  # the line of that header
-        self.one_less = asyncio.Event()  # a connection has ended
+        self.most, self.turned_away = most, 0
 
 
 class Taken:
@@ -90,7 +99,17 @@ class Refused(Exception):
 class Connection(HttpToolsProtocol):
     """Made for each connection; all of it runs in the event loop."""
 
-    __slots__ = ("_answering", "_place", "_stuck_since", "_take", "_taken", "_unread", "_unsent", "_waits_since")
+    __slots__ = (
+        "_answering",
+        "_asks_upgrade",
+        "_place",
+        "_stuck_since",
+        "_take",
+        "_taken",
+        "_unread",
+        "_unsent",
+        "_waits_since",
+    )
 
     server_state: Shared
     cycle: Any  # uvicorn's of the request read last, or `_taken`
@@ -103,6 +122,7 @@ class Connection(HttpToolsProtocol):
         self._taken = Taken()
         self.pipeline = _NOTHING_AHEAD  # a queue of its own costs each connection 700 bytes
         self._answering: RequestResponseCycle | None = None  # whose task runs
+        self._asks_upgrade = b""  # the head of a request that asks for another protocol, without that
         self._place = _BETWEEN
         self._unread = 0  # bytes that have come since the parser made something of one
         self._unsent = 0  # bytes of answers that the client does not take
@@ -111,6 +131,11 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow = Flow(transport)
+        if self.client is not None and self.client[0].startswith(_MAPPED):
+            self.client = self.client[0].removeprefix(_MAPPED), self.client[1]
+        if len(self.connections) > self.server_state.most:
+            self.server_state.turned_away += 1
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._taken.disconnected = True
@@ -121,7 +146,16 @@ class Connection(HttpToolsProtocol):
         if self.cycle is self._taken:
             self.cycle = None
         super().connection_lost(exc)
-        self.server_state.one_less.set()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """A client that has said all may wait for the answer all the same: it is the last then."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or self._place != _BETWEEN:
+            return False
+        if cycle is not self._taken and cycle.response_started:  # a stream to who has gone
+            return False
+        cycle.keep_alive = False
+        return True
 
     def data_received(self, data: bytes) -> None:
         if not data.isascii():
@@ -129,26 +163,40 @@ class Connection(HttpToolsProtocol):
         self._unread += len(data)
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:  # nothing else is spoken here: it is answered as if it had not asked
-            self.cycle.keep_alive = False
+        except httptools.HttpParserUpgrade as upgrade:
+            head, self._asks_upgrade = self._asks_upgrade, b""
+            if head:
+                self.data_received(head + data[upgrade.args[0] :])
+            else:
+                self.cycle.keep_alive = False
         except httptools.HttpParserError as error:
             cause = error.__context__
-            self._refuse(cause.status if isinstance(cause, Refused) else 400)
+            if not self.transport.is_closing():
+                self._refuse(cause.status if isinstance(cause, Refused) else 400)
         else:
-            if self._unread > LONGEST_HEAD:
-                self._refuse(431)
+            if self._unread:
+                self._go_on_later(data)
+
+    def _go_on_later(self, data: bytes) -> None:
+        """The parser waits for the rest of what has come."""
+        if self._unread > LONGEST_HEAD:
+            self._refuse(431)
+        elif self._place == _IN_LINE and b"\n" in data:
+            self._place = _IN_HEAD
 
     def _plain(self, data: bytes) -> bytes:
         """The letters of a target that a client should have written as %C3%BC, which llhttp refuses otherwise."""
-        if self._place == _IN_BODY or (self._place == _IN_HEAD and self.headers):
+        if self._place > _IN_LINE:
             return data
+        if self._place == _BETWEEN:
+            data = data.lstrip(b"\r\n")
         line, end, rest = data.partition(b"\r\n")
         return line.decode("latin-1").translate(_CODED).encode() + end + rest if len(line) < _LONGEST_CODED else data
 
     def on_message_begin(self) -> None:
         self.url = b""
         self.headers = []
-        self._place = _IN_HEAD
+        self._place = _IN_LINE
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
             self._waits_since = self.server_state.now
@@ -157,11 +205,14 @@ class Connection(HttpToolsProtocol):
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        if self._unread > LONGEST_HEAD or len(self.headers) > MOST_HEADERS:
+        parser, url, cycle, headers = self.parser, self.url, self.cycle, self.headers
+        if self._unread > LONGEST_HEAD or len(headers) > MOST_HEADERS:
             self._bound_head()
         self._unread = 0
+        if parser.should_upgrade() and parser.get_method() != b"CONNECT":
+            self._ask_again()
+            return
         self._waits_since = math.inf
-        parser, url, cycle, headers = self.parser, self.url, self.cycle, self.headers
         self.headers = []  # for what follows a body, which is no header of the request
         version = parser.get_http_version()
         path, _, query = url.partition(b"?")
@@ -190,6 +241,13 @@ class Connection(HttpToolsProtocol):
         self._go_uvicorns_way(url, headers)
         self._place = _IN_BODY
 
+    def _ask_again(self) -> None:
+        """Nothing but HTTP/1.1 is spoken here, so who asks for another protocol is read again as if he had not: llhttp
+        takes what follows for that other protocol, even the body. Java's own client asks with every request."""
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        lines += (b"%s: %s" % header for header in self.headers if header[0] != b"upgrade")
+        self._asks_upgrade = b"\r\n".join(lines) + b"\r\n\r\n"
+
     def _taken_by(self, scope: Any) -> bool:
         try:
             return bool(self._take(scope, self._answer))
@@ -214,6 +272,8 @@ class Connection(HttpToolsProtocol):
             name == b"expect" and value.lower() == b"100-continue" for name, value in headers
         )
         super().on_headers_complete()
+        if not self._taken.keep_alive:
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         self._unread = 0
@@ -223,11 +283,22 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._place = _BETWEEN
         self._unread = 0
-        if self.cycle is not self._taken:
+        cycle = self.cycle
+        if self._asks_upgrade:
+            return
+        if self.headers and not self.parser.should_keep_alive():  # said after the body
+            cycle.keep_alive = False
+        if cycle.response_complete:
+            if not cycle.keep_alive:
+                self.transport.close()
+                raise Refused(400)  # what follows is not read
+        elif cycle is not self._taken:
             super().on_message_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
+        if cycle.waiting_for_100_continue or cycle.scope["http_version"] == "1.0":
+            app = partial(_answered_with_care, app, cycle)
         super()._start_asgi_task(cycle, app)
 
     def _answer(self, message: Any) -> None:
@@ -241,6 +312,9 @@ class Connection(HttpToolsProtocol):
         taken.response_complete = True
         if taken.disconnected:
             return
+        unread = self._place == _IN_BODY and self.cycle is taken
+        if unread:  # a client that asked whether to send the body may leave it out
+            taken.keep_alive = False
         headers = start["headers"]
         parts = [STATUS_LINE[start["status"]], self.server_state.date]
         for name, value in headers:
@@ -255,7 +329,9 @@ class Connection(HttpToolsProtocol):
             self._refuse(500)
             return
         self.transport.write(head + message["body"])
-        if not taken.keep_alive:
+        if unread:
+            self._waits_since = self.server_state.now
+        elif not taken.keep_alive:
             self.transport.close()
         elif self.pipeline:
             self.on_response_complete()
@@ -289,6 +365,7 @@ class Connection(HttpToolsProtocol):
                     cycle = None
             if cycle is not None:
                 cycle.keep_alive = False
+                self._place = _BETWEEN  # nothing is made of what is left of a body
                 self.flow.pause_reading()
                 return
         date = self.server_state.date
@@ -299,15 +376,46 @@ class Connection(HttpToolsProtocol):
         """The cycle of the first request that is not answered."""
         return self._answering if self._taken.response_complete else self._taken
 
-    def look(self) -> None:
-        """Called every second: end a connection whose client is silent."""
+    def leave(self, seconds: float) -> None:
+        """We have been stopping for so long: what is under way is answered, and nothing after it."""
+        cycle, answered_now = self.cycle, self._answering
+        self._taken.keep_alive = False
+        if cycle is None or cycle.response_complete:
+            if seconds > LAST_MOMENT:
+                self.transport.close()
+            return
+        cycle.keep_alive = False
+        if answered_now is not None and answered_now.chunked_encoding and seconds > LONGEST_STREAM:
+            self.transport.close()
+
+    def look(self, silence: float) -> None:
+        """Called every second: end a connection whose client has nothing to say for `silence` seconds."""
         now, size = self.server_state.now, self.transport.get_write_buffer_size()
         if size != self._unsent or not size:
             self._unsent, self._stuck_since = size, now
         if now - self._stuck_since > LONGEST_SILENCE:
             self.transport.abort()
-        elif now - self._waits_since > LONGEST_SILENCE:
-            if self._place == _IN_HEAD:
+        elif now - self._waits_since > silence:
+            if self._place in (_IN_LINE, _IN_HEAD):
                 self._refuse(408)
             else:
                 self.transport.close()
+
+
+async def _answered_with_care(app: Any, cycle: Any, scope: Any, receive: Any, send: Any) -> None:
+    """For a client that may leave out a body it was not asked for, or is so old that it knows no chunks."""
+    by_the_end = False
+
+    async def sending(message: Any) -> None:
+        nonlocal by_the_end
+        if message["type"] == "http.response.start":
+            if cycle.waiting_for_100_continue and cycle.more_body:
+                cycle.keep_alive = False
+            if scope["http_version"] == "1.0" and not any(name == b"content-length" for name, _ in message["headers"]):
+                by_the_end = True
+                cycle.chunked_encoding = False
+        elif by_the_end:
+            cycle.expected_content_length = len(message.get("body", b""))
+        await send(message)
+
+    await app(scope, receive, sending)

@@ -8,7 +8,6 @@ slower, without the bounds of that file, and otherwise the same.
 import asyncio
 import contextlib
 import logging
-import socket
 from collections.abc import Generator
 from functools import partial
 from importlib import import_module
@@ -16,6 +15,7 @@ from typing import Any, Protocol
 
 import uvicorn
 
+from hub.web import sockets
 from storage.db import tasks
 
 log = logging.getLogger(__name__)
@@ -24,6 +24,7 @@ BACKLOG = 4096
 _CLICK = b"GET /taken HTTP/1.1\r\nhost: localhost\r\n\r\n"
 _FORM = b"POST /form HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4\r\n\r\na=bc"
 _PATIENCE = 5.0  # seconds
+_LEAVING = 3  # seconds requests under way have to be answered when uvicorn's server stops
 
 
 class Serving(Protocol):
@@ -60,22 +61,21 @@ class _Server(uvicorn.Server):
 
 
 class PlainListener:
-    """uvicorn's public server of one address."""
+    """uvicorn's public server of one address, with h11: its other parser loses bodies of who asks for HTTP/2."""
 
     def __init__(self, application: Any, *, host: str, port: int) -> None:
         self._server = _Server(uvicorn.Config(
-            application, host=host, port=port, interface="asgi3", lifespan="off", ws="none", workers=1,
+            application, host=host, port=port, http="h11", interface="asgi3", lifespan="off", ws="none", workers=1,
             log_config=None, access_log=False, proxy_headers=False, server_header=False, backlog=BACKLOG,
+            timeout_graceful_shutdown=_LEAVING,
         ))  # fmt: skip
         self._address = host, port
         self._serving: asyncio.Task[None]
 
     async def start(self) -> None:
         """Listen; other processes may share the port. Raises OSError if it cannot."""
-        host, port = self._address
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        sockets = [_bound(family, address) for family, _, _, _, address in found]
-        self._serving = tasks.start_loop("HTTP", partial(self._server.serve, sockets), serving=True)
+        bound = await sockets.bound(*self._address)
+        self._serving = tasks.start_loop("HTTP", partial(self._server.serve, bound), serving=True)
         while not self._server.started and not self._serving.done():  # noqa: ASYNC110 - it has no event for that
             await asyncio.sleep(0.01)
         if self._serving.done():
@@ -85,16 +85,6 @@ class PlainListener:
         """Take no further connection; return when requests under way are answered."""
         self._server.should_exit = True
         await self._serving
-
-
-def _bound(family: int, address: Any) -> socket.socket:
-    bound = socket.socket(family)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    if family == socket.AF_INET6:
-        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    bound.bind(address)
-    return bound
 
 
 class _Answers:
@@ -154,7 +144,7 @@ async def _try_out(listener: Any) -> None:
         while not paper.written.endswith(b"\r\n\r\na=bc"):
             await paper.grown.wait()
             paper.grown.clear()
-    connection.look()
+    connection.look(_PATIENCE)
     if paper.closed:
         raise RuntimeError("a connection does not stay open")
     connection.connection_lost(None)

@@ -1,19 +1,25 @@
 """One address, served in the event loop's own thread: uvicorn's protocol on uvloop (hub.web.connection)."""
 
 import asyncio
+import logging
 import time
-from contextlib import suppress
 from email.utils import formatdate
 from typing import Any
 
 from uvicorn.config import Config
 
+from hub.web import connection, sockets
 from hub.web.connection import Connection, Shared
 from storage.db import tasks
 
+log = logging.getLogger(__name__)
+
 BACKLOG = 4096
 EVERY = 1.0  # seconds between looks at silent clients, and at the date
+SHORTEST_SILENCE = 2.0  # seconds that a client may say nothing while more than half of the connections are taken
 _LEAVING = 10.0  # seconds requests under way have to be answered when we stop
+_OFTEN = 0.03  # seconds between looks at those that still are
+_LOG_EVERY = 60.0  # seconds between two log lines about connections that are turned away
 
 
 class Listener:
@@ -30,29 +36,31 @@ class Listener:
         )  # fmt: skip
         self._config.load()
         self._address = host, port
-        self._shared = Shared()
+        self._shared = Shared(sockets.most_connections())
+        self._tells_again = 0.0
         self.looks = 0
-        self._server: asyncio.Server
+        self._servers: list[asyncio.Server] = []
         self._looking: asyncio.Task[None]
         self._tell_time()
 
     async def start(self) -> None:
         """Listen; other processes may share the port. Raises OSError if it cannot."""
         loop = asyncio.get_running_loop()
-        host, port = self._address
-        self._server = await loop.create_server(self.connection, host, port, backlog=BACKLOG, reuse_port=True)
+        for bound in await sockets.bound(*self._address):
+            self._servers.append(await loop.create_server(self.connection, sock=bound, backlog=BACKLOG))
         self._looking = tasks.start_interval("connections", EVERY, self._look, serving=True)
 
     async def stop(self) -> None:
         """Take no further connection; return when requests under way are answered, ten seconds later at most."""
-        self._server.close()
-        for connection in list(self._shared.connections):
-            connection.shutdown()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LEAVING):
-                while self._shared.connections:
-                    self._shared.one_less.clear()
-                    await self._shared.one_less.wait()
+        for server in self._servers:
+            server.close()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while self._shared.connections and (spent := loop.time() - began) < _LEAVING:
+            connections: list[Any] = list(self._shared.connections)
+            for each in connections:
+                each.leave(spent)
+            await asyncio.sleep(_OFTEN)
         await tasks.stop(self._looking)
 
     def connection(self) -> Connection:
@@ -68,6 +76,12 @@ class Listener:
     async def _look(self) -> None:
         self.looks += 1
         self._tell_time()
-        connections: list[Any] = list(self._shared.connections)
-        for connection in connections:
-            connection.look()
+        shared = self._shared
+        connections: list[Any] = list(shared.connections)
+        crowded = len(connections) > shared.most // 2
+        for each in connections:
+            each.look(SHORTEST_SILENCE if crowded else connection.LONGEST_SILENCE)
+        if shared.turned_away and shared.now >= self._tells_again:
+            log.warning("%d connections were turned away: there are %d already", shared.turned_away, shared.most)
+            self._tells_again = shared.now + _LOG_EVERY
+            shared.turned_away = 0

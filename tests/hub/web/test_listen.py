@@ -52,12 +52,14 @@ async def test_clicks_postbacks_and_pages_are_served(
             page = await client.get(f"http://127.0.0.1:{port}/healthz")
             click = await client.get(link)
             answer = await client.post(postback, data={"click_id": "none", "event": "registration"})
+            java = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2-settings": "AAEAAEAA"}
+            upgrading = await client.post(postback, data={"click_id": "none", "event": "registration"}, headers=java)
         await serving.stop()
         with pytest.raises(httpx.ConnectError):
             httpx.get(f"http://127.0.0.1:{port}/healthz")
     assert page.json() == {"status": "ok"}
     assert (click.status_code, click.headers["cache-control"]) == (302, "no-store")
-    assert answer.json()["outcome"] == "unmatched"
+    assert answer.json()["outcome"] == upgrading.json()["outcome"] == "unmatched"
     assert ("its own server is used" in caplog.text) == (change != "as it is")
     assert isinstance(serving, PlainListener) == (change != "as it is")
 

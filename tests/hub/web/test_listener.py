@@ -1,13 +1,14 @@
 """The listener keeps HTTP's rules and its own bounds, whatever a client sends, and answers in order what it took."""
 
 import asyncio
+import resource
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from hub.web import connection, listener
+from hub.web import connection, listener, sockets
 from hub.web.listener import Listener
 from tests.waiting import eventually, free_port
 
@@ -50,6 +51,11 @@ class Application:
         self.scopes.append(scope)
         if scope["path"] == "/endless":
             await self._stream(receive, send)
+            return
+        if scope["path"] == "/parts":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"one", "more_body": True})
+            await send({"type": "http.response.body", "body": b"two"})
             return
         body, more = b"", not scope["path"].startswith("/unread")
         while more:
@@ -175,13 +181,87 @@ async def test_other_versions_upgrades_and_old_clients() -> None:
     async with listening() as served:
         assert statuses(await served.all_of(get(b"/", version=b"2.0"))) == [400]
         assert statuses(await served.all_of(get(b"/taken?old", b"connection: keep-alive", version=b"1.0"))) == [200]
-        for target, status in ((b"/taken?x", 302), (b"/x", 200)):
-            answer = await served.all_of(get(target, b"connection: upgrade", b"upgrade: websocket"))
-            assert statuses(answer) == [status]
-            assert b"\r\nconnection: close\r\n" in answer
+        assert statuses(await served.all_of(b"CONNECT x:1 HTTP/1.1\r\n\r\n" + LAST)) == [400]
         head = await served.all_of(get(b"/taken?x").replace(b"GET", b"HEAD", 1) + LAST)
         assert head.startswith(b"HTTP/1.1 200")
         assert b"/taken" not in head
+
+
+UPGRADE = (b"connection: Upgrade, HTTP2-Settings", b"upgrade: h2c", b"http2-settings: AAEAAEAA")  # as Java's client
+
+
+async def test_who_asks_for_another_protocol_is_answered_as_if_he_had_not() -> None:
+    async with listening() as served:
+        post = get(b"/b", *UPGRADE, b"content-length: 3").replace(b"GET", b"POST", 1) + b"abc"
+        chunked = get(b"/d", *UPGRADE, b"transfer-encoding: chunked").replace(b"GET", b"PUT", 1)
+        chunked += b"3\r\nabc\r\n0\r\n\r\n"
+        websocket = get(b"/x", b"connection: upgrade", b"upgrade: websocket")
+        whole = chunked + post + get(b"/taken?x", *UPGRADE) + websocket + LAST
+        for pieces in ([whole], [whole[n : n + 1] for n in range(len(whole))]):
+            answers = await served.all_of(*pieces)
+            assert [status for status in statuses(answers) if status != 302] in ([200] * 4, [200] * 5)
+            assert b"/d abc" in answers
+            assert b"/b abc" in answers
+        smuggled = get(b"/taken?smuggled")
+        with_body = get(b"/taken?y", *UPGRADE, b"content-length: %d" % len(smuggled)) + smuggled
+        assert statuses(await served.all_of(with_body + LAST)) == [302, 200]
+        assert not any(scope["query_string"] == b"smuggled" for scope in served.application.scopes)
+        assert {scope["path"] for scope in served.application.scopes} == {"/b", "/d", "/taken", "/x", "/last"}
+
+
+async def test_a_client_that_has_said_all_may_close_its_side() -> None:
+    async with listening() as served:
+        post = b"POST /b HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc"
+        for sent, expected in (
+            (get(b"/taken?x"), [302]), (get(b"/x"), [200]), (post, [200]), (get(b"/taken?x") + post, [302, 200]),
+            (post[:-1], []), (get(b"/x", version=b"1.0"), [200]), (get(b"/taken?x") * 3, [302, 200, 200]),
+        ):  # fmt: skip
+            served.application.go.clear()
+            reader, writer = await served.open()
+            writer.write(sent)
+            writer.write_eof()
+            before = served.server.looks
+            await eventually(lambda then=before: served.server.looks > then + 1, "the end to come")  # type: ignore[misc]
+            served.application.go.set()
+            assert statuses(await asyncio.wait_for(reader.read(), 30)) == expected
+            writer.close()
+        reader, writer = await served.open()
+        writer.write(get(b"/endless"))
+        await reader.read(10)
+        writer.write_eof()
+        await asyncio.wait_for(served.application.gone.wait(), 30)
+        writer.close()
+
+
+async def test_an_old_client_gets_no_chunks() -> None:
+    async with listening() as served:
+        answer = await served.all_of(get(b"/parts", version=b"1.0"))
+        assert answer.endswith(b"\r\n\r\nonetwo")
+        assert b"transfer-encoding" not in answer
+        assert b"\r\nconnection: close\r\n" in answer
+        assert b"\r\n3\r\none\r\n" in await served.all_of(get(b"/parts", b"connection: close"))
+
+
+async def test_a_body_that_was_not_asked_for_may_be_left_out() -> None:
+    async with listening() as served:
+        post = b"POST /unread HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n"
+        for head, status in ((post, 200), (get(b"/taken?x", b"expect: 100-continue", b"content-length: 3"), 302)):
+            reader, writer = await served.open()
+            writer.write(head)
+            answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
+            assert statuses(answer) == [status]
+            assert b"\r\nconnection: close\r\n" in answer
+            writer.write(b"abc" + get(b"/taken?smuggled"))
+            assert statuses(await asyncio.wait_for(reader.read(), 30)) == []
+            writer.close()
+        assert not any(scope["query_string"] == b"smuggled" for scope in served.application.scopes)
+
+
+async def test_a_close_said_after_the_body_counts() -> None:
+    async with listening() as served:
+        chunked = b"POST /b HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nconnection: close\r\n\r\n"
+        assert statuses(await served.all_of(chunked + LAST)) == [200]
+        assert statuses(await served.all_of(chunked.replace(b"/b", b"/unread"), LAST)) == [200]
 
 
 async def test_a_body_is_asked_for_when_it_is_read() -> None:
@@ -194,8 +274,8 @@ async def test_a_body_is_asked_for_when_it_is_read() -> None:
         assert statuses(await reader.read()) == [200, 200]
         writer.close()
         assert statuses(await served.all_of(post.replace(b"/b", b"/unread") + b"abc" + LAST)) == [200, 200]
-        with_body = get(b"/taken?body", b"content-length: 200000")
-        assert statuses(await served.all_of(with_body, b"x" * 200_000 + LAST)) == [302, 200]
+        with_body = get(b"/taken?body", b"content-length: 20000")
+        assert statuses(await served.all_of(with_body + b"x" * 20_000 + LAST)) == [302, 200]
 
 
 async def test_letters_in_a_target_are_read_as_if_they_were_encoded() -> None:
@@ -204,9 +284,11 @@ async def test_letters_in_a_target_are_read_as_if_they_were_encoded() -> None:
             assert statuses(await served.all_of(get(target, b"connection: close"))) == [200]
         assert [scope["query_string"] for scope in served.application.scopes] == [b"sub1=gr%C3%B6%C3%9Fe", b"a=%FF"]
         assert served.application.scopes[0]["path"] == "/taken/ö"
-        named = get(b"/taken?x", "user-agent: Müller".encode())
-        await served.all_of(named, LAST)
-        assert (b"user-agent", "Müller".encode()) in served.application.scopes[-2]["headers"]
+        named = "GET /taken?x HTTP/1.1\r\nuser-agent: Müller\r\n\r\n".encode()
+        for split in (1, 5, 22, 23, 36, 37, 38, len(named)):
+            await served.all_of(*(piece for piece in (named[:split], named[split:] + LAST) if piece))
+            assert served.application.scopes[-2]["headers"] == [(b"user-agent", "Müller".encode())]
+        assert statuses(await served.all_of(b"\r\n" + get(b"/\xff", b"connection: close"))) == [200]
 
 
 async def test_a_head_has_bounds() -> None:
@@ -333,6 +415,41 @@ async def test_a_stop_answers_what_was_taken() -> None:
             one.close()
 
 
+async def test_a_stop_answers_what_is_on_its_way_and_ends_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with listening() as served:
+        monkeypatch.setattr(connection, "LAST_MOMENT", 1.0)
+        clients = [await served.open() for _ in range(3)]
+        (taken, _), (other, _), (stream, _) = clients
+        clients[2][1].write(get(b"/endless"))
+        await stream.readuntil(b"\r\n\r\n")
+        stopping = asyncio.create_task(served.server.stop())
+        await asyncio.sleep(0)
+        clients[0][1].write(get(b"/taken?x"))
+        clients[1][1].write(get(b"/x"))
+        for reader, status in ((taken, 302), (other, 200)):
+            answer = await asyncio.wait_for(reader.read(), 30)
+            assert statuses(answer) == [status]
+            assert b"\r\nconnection: close\r\n" in answer
+        reading = asyncio.create_task(stream.read())
+        await asyncio.wait_for(stopping, connection.LONGEST_STREAM + 5)
+        await reading
+        await asyncio.wait_for(served.application.gone.wait(), 30)
+        for _, writer in clients:
+            writer.close()
+
+
+async def test_who_says_nothing_gives_way_where_many_are_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "most_connections", lambda: 4)
+    monkeypatch.setattr(listener, "SHORTEST_SILENCE", 0.2)
+    async with listening() as served:
+        silent = [await served.open() for _ in range(4)]
+        assert await served.all_of() == b""  # one too many
+        for reader, writer in silent:
+            assert await asyncio.wait_for(reader.read(), 30) == b""
+            writer.close()
+        assert statuses(await served.all_of(LAST)) == [200]
+
+
 async def test_it_listens_on_ipv6_too() -> None:
     async with listening("::1") as served:
         reader, writer = await asyncio.open_connection("::1", served.port)
@@ -340,3 +457,21 @@ async def test_it_listens_on_ipv6_too() -> None:
         assert statuses(await asyncio.wait_for(reader.read(), 30)) == [200]
         assert served.application.scopes[0]["client"][0] == "::1"
         writer.close()
+
+
+async def test_all_addresses_of_ipv6_are_those_of_ipv4_too() -> None:
+    async with listening("::") as served:
+        for target in (b"/taken?x", b"/x"):
+            assert len(statuses(await served.all_of(get(target) + LAST))) == 2
+        assert {scope["client"][0] for scope in served.application.scopes} == {"127.0.0.1"}
+
+
+def test_as_many_files_may_be_open_as_the_system_lets_us() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 1_000), hard))
+    try:
+        most = sockets.most_connections()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] in (hard, 65_536)
+        assert most in (hard - 128, 65_536 - 128)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

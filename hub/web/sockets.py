@@ -1,0 +1,60 @@
+"""What a server listens on, and how many files it may have open."""
+
+import asyncio
+import resource
+import socket
+from contextlib import suppress
+from typing import Any
+
+_MOST_FILES = 65_536
+_OTHER_FILES = 128  # the database's, helpers', logs', outgoing requests'
+_FEWEST = 64
+
+
+async def bound(host: str, port: int) -> list[socket.socket]:
+    """A socket for each address of a host; other processes may share them. Raises OSError where one cannot be had.
+
+    `::` takes IPv4 clients too, as it does for other programs.
+    """
+    found = await asyncio.get_running_loop().getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )  # fmt: skip
+    sockets: list[socket.socket] = []
+    try:
+        for family, address in dict.fromkeys((family, address) for family, _, _, _, address in found):
+            sockets.append(_bound(family, address, both=len(found) == 1))
+    except OSError:
+        for each in sockets:
+            each.close()
+        raise
+    return sockets
+
+
+def _bound(family: int, address: Any, *, both: bool) -> socket.socket:
+    new = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        new.setblocking(False)
+        new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            new.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if both else 1)
+        new.bind(address)
+    except OSError:
+        new.close()
+        raise
+    return new
+
+
+def most_connections() -> int:
+    """How many connections there may be beside the files the hub needs itself.
+
+    Raises the soft limit of open files, often 1,024 for the sake of old programs, as far as the system lets it.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(_MOST_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = _MOST_FILES if soft == resource.RLIM_INFINITY else min(_MOST_FILES, soft)
+    return max(_FEWEST, files - _OTHER_FILES)
