@@ -32,7 +32,8 @@ from storage.ledger.facts import Outcome
 from storage.ledger.postbacks.postback import signed
 from storage.outbound.onward import send_on
 from storage.postbacks import replay
-from storage.postbacks.conversions import ConversionProcessor, Received, lock_of, receive
+from storage.postbacks.conversions import ConversionProcessor, Received, lock_of, place, receive
+from storage.postbacks.matching import prepare
 from storage.postbacks.postback_accounts import AccountDirectory, PostbackAccount, load
 from storage.postbacks.requests import Entry, PostbackRequest, postback_request, refused, store
 from storage.postbacks.spool import not_stored
@@ -54,10 +55,11 @@ _METHODS = frozenset({"GET", "POST"})  # the others count nothing
 class _Waiting:
     """A request between its arrival and its commit, and the callback that receives its answer."""
 
-    __slots__ = ("began", "postback_request", "tell")
+    __slots__ = ("began", "entry", "postback_request", "tell")
 
-    def __init__(self, postback: PostbackRequest, tell: Callable[[Answer], None]) -> None:
-        self.postback_request = postback
+    def __init__(self, entry: Entry, tell: Callable[[Answer], None]) -> None:
+        self.entry = entry
+        self.postback_request = entry.postback_request
         self.tell = tell
         self.began = tracer.began()
 
@@ -150,7 +152,7 @@ class Postbacks:
             if not answer_ready.done():  # it is when whoever asked has gone
                 answer_ready.set_result(answer)
 
-        self._submit(_Waiting(self._arrival(scope, account, body, fault), tell))
+        self._submit(_Waiting(self._prepared(self._arrival(scope, account, body, fault)), tell))
         await answers.give(send, await answer_ready)
 
     def take(self, scope: Any, send: Callable[[Any], Any]) -> bool:
@@ -165,8 +167,13 @@ class Postbacks:
                 send(answer[0])
                 send(answer[1])
 
-        self._submit(_Waiting(self._arrival(scope, account, b"", ""), tell))
+        self._submit(_Waiting(self._prepared(self._arrival(scope, account, b"", "")), tell))
         return True
+
+    def _prepared(self, request: PostbackRequest) -> Entry:
+        """While PostgreSQL stores the requests before, the event loop has time for this."""
+        assert self._codec is not None  # noqa: S101 - made by start()
+        return prepare(request, self._codec)
 
     async def _unseen(self, key: str) -> PostbackAccount | None:
         """An account made this very moment is known before the next refresh."""
@@ -275,7 +282,7 @@ class Postbacks:
             await self._keep(batch)
             return
         try:
-            done = await self._write([waiting.postback_request for waiting in batch])
+            done = await self._write([waiting.entry for waiting in batch])
         except Exception as error:
             if is_unavailable(error):
                 tasks.monitor.failed("postbacks", error)  # one log line a minute, with their number
@@ -323,7 +330,7 @@ class Postbacks:
     async def _commit_alone(self, waiting: _Waiting) -> None:
         """What cannot be placed is at least kept; what cannot even be kept is not said to be."""
         try:
-            self._say(waiting, (await self._write([waiting.postback_request]))[0])
+            self._say(waiting, (await self._write([self._prepared(waiting.postback_request)]))[0])
         except Exception as first:
             if is_unavailable(first):
                 await self._keep([waiting])
@@ -345,9 +352,9 @@ class Postbacks:
         tracer.record("postback", waiting.began, account=account.code, outcome=str(done.outcome))
         waiting.tell(answers.answer_for(done, too_long=waiting.postback_request.signal.notes == answers.ONLY_TOO_LONG))
 
-    async def _write(self, arrivals: Sequence[PostbackRequest]) -> list[Received]:
+    async def _write(self, entries: Sequence[Entry]) -> list[Received]:
         processor = self.processor()
-        done = await self.run(lambda tx: receive(tx, arrivals, processor, locked=True), lock_of(arrivals))
+        done = await self.run(lambda tx: place(tx, entries, processor), lock_of(entries))
         self._size = processor.size
         return done
 

@@ -243,6 +243,8 @@ async def write_states(
 
 async def put_right(tx: AsyncConnection, changes: Sequence[Change], stored: Mapping[int, Request]) -> None:
     """Stored requests that now belong to another conversion, or found the one they waited for."""
+    if not stored:
+        return
     for change in changes:
         for number in (*change.derived.requests, *change.derived.repeats):
             row = stored.get(number)
@@ -280,6 +282,8 @@ def _touch_marks(moved: Iterable[tuple[int, date]]) -> list[tuple[int, int]]:
 
 async def _count_caps(tx: AsyncConnection, changes: Iterable[Change], book: AccountDirectory) -> None:
     """Caps count registrations and first deposits that are not reversed, whenever that changes."""
+    if not book.capped:
+        return
     for change in changes:
         row = change.row
         event = book.capped.get(row["offer_id"]) if row else None

@@ -44,9 +44,10 @@ class ConversionProcessor:
     meanwhile: Callable[[], None] | None = None
     size: int = 0
 
-    def rules_of(self, arrivals: Sequence[PostbackRequest]) -> dict[int, AccountRules]:
+    def rules_of(self, entries: Sequence[Entry]) -> dict[int, AccountRules]:
         """The rules of the accounts of requests."""
-        return {number: self.book.by_id[number].account_rules for number in {of.account.id for of in arrivals}}
+        numbers = {entry.postback_request.account.id for entry in entries}
+        return {number: self.book.by_id[number].account_rules for number in numbers}
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,20 +72,24 @@ class _Sheet:
 
 
 async def receive(
-    tx: AsyncConnection, arrivals: Sequence[PostbackRequest], processor: ConversionProcessor, *, locked: bool = False
+    tx: AsyncConnection, arrivals: Sequence[PostbackRequest], processor: ConversionProcessor
 ) -> list[Received]:
     """Place a batch of requests, in the order they came; all of it happens or nothing.
 
     The order of batches does not matter for the conversions they end in: see storage.ledger.postbacks.conversion_rules.
-    `locked`: the transaction began with `lock_of` them.
     """
     if not arrivals:
         return []
-    if not locked and not isinstance(tx, SyncConnection):
+    if not isinstance(tx, SyncConnection):
         await _take_lock(tx, arrivals)
-    entries, known = begin(arrivals, processor.codec), None
+    return await place(tx, begin(arrivals, processor.codec), processor)
+
+
+async def place(tx: AsyncConnection, entries: Sequence[Entry], processor: ConversionProcessor) -> list[Received]:
+    """`receive` what is prepared, in a transaction that began with `lock_of` it; an entry can be placed once."""
+    known = None
     if tx.dialect.name == "postgresql":
-        known = await look_up(tx, entries, processor.rules_of(arrivals), processor.size)
+        known = await look_up(tx, entries, processor.rules_of(entries), processor.size)
         processor.size = known.size
     sheet, placed = await _placed(tx, entries, processor, known)
     rows = RowBatch(tx, None if known is None else known.ids)
@@ -146,9 +151,9 @@ async def lock_accounts(tx: AsyncConnection, ids: Collection[int]) -> None:
     await tx.execute(query.with_for_update(key_share=True))
 
 
-def lock_of(arrivals: Sequence[PostbackRequest]) -> str:
-    """The statement with which a transaction on PostgreSQL begins that is to receive these (`Database.run`)."""
-    return _lock(f"'{{{','.join(map(str, _account_ids(arrivals)))}}}'")
+def lock_of(entries: Sequence[Entry]) -> str:
+    """The statement with which a transaction on PostgreSQL begins that is to place these (`Database.run`)."""
+    return _lock(f"'{{{','.join(map(str, _account_ids([entry.postback_request for entry in entries])))}}}'")
 
 
 def _account_ids(arrivals: Sequence[PostbackRequest]) -> list[int]:

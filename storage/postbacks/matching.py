@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
 from operator import itemgetter
 from typing import Any, Protocol
 
@@ -17,8 +18,8 @@ from storage.ledger.postbacks.conversion_rules import VERY_SAME_WITHIN, events_o
 from storage.postbacks.requests import Entry, PostbackRequest
 from storage.tables import outgoing, postbacks
 
-#: Numbers of requests not stored yet start here, above every stored id.
-UNSTORED = 1 << 62
+#: Numbers of requests not stored yet, above every stored id.
+_unstored = count(1 << 62)
 
 #: What is read of stored requests that others may be tied to.
 SEEN = select(
@@ -55,12 +56,17 @@ def read_seen(row: Sequence[Any]) -> Sequence[Any]:
 
 
 def begin(arrivals: Iterable[PostbackRequest], codec: Codec) -> list[Entry]:
-    """Requests to be placed, in their order; settles what needs no look at anything stored."""
-    entries = [Entry(postback_request=arrival) for arrival in arrivals]
-    for number, entry in enumerate(entries):
-        entry.number = entry.postback_request.id or UNSTORED + number
-        _decide_alone(entry, codec)
-    return entries
+    """Requests to be placed, in their order, each as `prepare` does it."""
+    return [prepare(arrival, codec) for arrival in arrivals]
+
+
+def prepare(arrival: PostbackRequest, codec: Codec) -> Entry:
+    """A request to be placed after those prepared before; settles what needs no look at anything stored."""
+    entry = Entry(postback_request=arrival, number=arrival.id or next(_unstored))
+    _decide_alone(entry, codec)
+    if entry.outcome is None:
+        entry.request = _request(entry)
+    return entry
 
 
 async def match(
@@ -164,6 +170,11 @@ def _decide_by_player(entry: Entry, click_ids: Mapping[tuple[int, str], int]) ->
 
 def as_request(entry: Entry) -> Request:
     """An entry as the rules see it."""
+    request = entry.request
+    return request if request is not None and request.click_id == entry.click_id else _request(entry)
+
+
+def _request(entry: Entry) -> Request:
     request, signal = entry.postback_request, entry.postback_request.signal
     assert signal.event is not None  # noqa: S101 - settled before, else
     return Request(

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.db.bulk_sql import BulkTable, RowBatch, as_json, nullable
 from storage.db.engine import Database
 from storage.ledger.facts import Event, Outcome, Status
+from storage.ledger.postbacks.conversion_facts import Request
 from storage.ledger.postbacks.decoding import Decoded, decode
 from storage.ledger.postbacks.postback import Signal, read
 from storage.postbacks.postback_accounts import PostbackAccount
@@ -83,6 +84,7 @@ class Entry:
     joined: bool = False
     conversion_id: int | None = None
     id: int | None = None
+    request: Request | None = None  # as the rules see it, if it is about the click that it seems to be about
     request_values: tuple[Any, ...] | None = None  # what is stored of the request whatever comes of it, if made ready
 
     def decide(self, outcome: Outcome, reason: str | None = None) -> None:
