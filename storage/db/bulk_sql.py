@@ -110,15 +110,17 @@ class BulkTable:
         """Rows as a parameter of `json_insert`, under ids of their own if any are given."""
         record = self._record
         if ids:
-            return as_json([record(*self._nulled(row), n) for n, row in zip(ids, rows, strict=True)])
-        return as_json([record(*self._nulled(row)) for row in rows])
+            return as_json([record(*row, n) for n, row in zip(ids, rows, strict=True)])
+        return as_json([record(*row) for row in rows])
 
     @cached_property
     def _record(self) -> Callable[..., msgspec.Struct]:
-        """A row as JSON has it: null is left out."""
-        return msgspec.defstruct(
-            self.table.name, [(name, Any, None) for name in (*self.names, "id")], omit_defaults=True
-        )
+        """A row as JSON has it: what stands for null is left out, which msgspec knows by being the very same object."""
+        fields: list[tuple[str, Any, Any]] = [(name, Any, None) for name in (*self.names, "id")]
+        for n in self._nullable:
+            name = self.names[n]
+            fields[n] = (name, Any, "" if isinstance(self.table.c[name].type, Text) else NO_NUMBER)
+        return msgspec.defstruct(self.table.name, fields, omit_defaults=True)
 
     async def append(
         self, tx: AsyncConnection, rows: Iterable[tuple[Any, ...]], constants: Mapping[str, int] = _NO_CONSTANTS
