@@ -19,6 +19,7 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from storage.db.joined_work import JoinedWork
 from storage.db.unavailable import DatabaseFile, DatabaseUnavailable, is_locked
 
 T = TypeVar("T")
@@ -30,9 +31,10 @@ BESIDE = 1.0  # seconds after one that was urgent
 class DirectSqlite:
     """The process's connections for short transactions; opened at first use, and again after a fault."""
 
-    def __init__(self, file: DatabaseFile, lock: asyncio.Lock) -> None:
+    def __init__(self, file: DatabaseFile, lock: asyncio.Lock, joined: JoinedWork) -> None:
         self._file = file
         self._lock = lock
+        self._joined = joined
         self._commits: CommitThread | None = None
         self._disk = Disk()
         self._urgent_until = 0.0
@@ -58,8 +60,8 @@ class DirectSqlite:
     async def transaction(self, patience: float, *, urgent: bool = False) -> AsyncIterator["SyncConnection"]:
         """A write transaction, committed at the end or rolled back on an error; statements only, no other waiting.
 
-        `urgent`: a small one that clicks wait for, as for others beside it; by its COMMIT the disk is judged.
-        Raises DatabaseUnavailable if it cannot begin within `patience` seconds.
+        `urgent`: a small one that clicks wait for, as for others beside it: other work joins it, and by its COMMIT the
+        disk is judged if none did. Raises DatabaseUnavailable if it cannot begin within `patience` seconds.
         """
         deadline = time.monotonic() + patience
         try:
@@ -74,13 +76,16 @@ class DirectSqlite:
                 yield tx
                 if urgent:
                     self._urgent_until = time.monotonic() + BESIDE
+                is_small = urgent and not self._joined.carry_out(tx)
                 if self._disk.quick and time.monotonic() < self._urgent_until:
-                    self._commit_at_once(tx, judged=urgent)
+                    self._commit_at_once(tx, judged=is_small)
                 else:
                     await self._commit(tx)
-            except BaseException:
+            except BaseException as error:
                 self._rollback(tx)
+                self._joined.failed(error)
                 raise
+            self._joined.committed()
         finally:
             self._lock.release()
 

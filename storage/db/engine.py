@@ -20,7 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from storage.db import one_hop
 from storage.db.direct_sqlite import DirectSqlite, run_without_suspending
-from storage.db.pace import Pace
+from storage.db.joined_work import Alone, JoinedWork
+from storage.db.pace import PIECE, Pace
 from storage.db.turns import give_way
 from storage.db.unavailable import (
     CommitUnknown,
@@ -39,7 +40,7 @@ LOCKED_WAIT = 10.0  # seconds a writer waits for those of other processes
 WAL_WAIT = 5.0  # seconds, of a process that meets a database in the making
 BUSY_TIMEOUT_MS = 1_500  # SQLite's own waiting cannot be broken off: this much at a time
 REST = 4.0  # times the time that a batch took: so long many clicks have the writer for themselves
-SHARING = 5  # batches of one writer that share a transaction of SQLite
+SHARING = 5  # times PIECE that the batches of one writer take which share a transaction of SQLite
 ASKED_AFTER = 1.0  # seconds that a connection rested, after which PostgreSQL is asked whether it still is
 CONNECT_TIMEOUT = 10  # seconds PostgreSQL is given to take a connection
 RECONNECT = 1.0  # seconds in which a connection that was refused is tried for again
@@ -88,7 +89,8 @@ class Database:
         self.file = DatabaseFile(parsed.database or "" if self.sqlite else "")
         self.pace = Pace()
         self.write_lock = WriteLock(self.pace)
-        self.direct = DirectSqlite(self.file, self.write_lock) if self.sqlite else None
+        self._joined = JoinedWork(self.pace)
+        self.direct = DirectSqlite(self.file, self.write_lock, self._joined) if self.sqlite else None
         self.engine = create_engine(parsed, self.file)
         self._held = ""
         # Behind PgBouncer a statement outside a transaction may find another server than its preparation did.
@@ -251,6 +253,9 @@ class Database:
                     return await work(tx)
             async with self.begin() as tx:
                 return await work(tx)
+        if self.pace.is_busy:
+            with suppress(Alone):
+                return cast(T, await self._joined.run(lambda tx: run_without_suspending(work(tx))))
         async with self.direct.transaction(patience) as direct:
             result = run_without_suspending(work(cast(AsyncConnection, direct)))
         await asyncio.sleep(0)
@@ -259,12 +264,17 @@ class Database:
     async def run_batches(self, batches: Iterable[Work[bool]]) -> bool:
         """Run batches as `run` does, until one returns False; whether all of them were run.
 
-        Those that another writer waits for are committed one by one, and then it has at least as much of the event
-        loop; so are all while many clicks come, which have it four times as long. Else some of them share a
-        transaction, between which other work of the event loop runs.
+        On SQLite as many go together as a piece of a round reaches for. While many clicks come, they join a
+        transaction of clicks; else they are committed where another writer waits, and then it has at least as much of
+        the event loop, and where none does share a transaction with some more, between which other work of the event
+        loop runs. On PostgreSQL each is committed by itself, and many clicks have the loop four times as long.
         """
         remaining = deque(batches)
         while remaining:
+            if self.direct is not None and self.pace.is_busy:
+                if not await self.run(lambda tx: _run_piece(remaining, tx)):
+                    return False
+                continue
             began = time.perf_counter()
             if not await self._run_some(remaining):
                 return False
@@ -277,7 +287,7 @@ class Database:
             return await self.run(batches.popleft())
         async with self.direct.transaction(LOCKED_WAIT) as direct:
             for _ in range(SHARING):
-                if not run_without_suspending(batches.popleft()(cast(AsyncConnection, direct))):
+                if not run_without_suspending(_run_piece(batches, cast(AsyncConnection, direct))):
                     return False
                 if self.write_lock.waiting or self.pace.is_busy or not batches:
                     break
@@ -342,6 +352,17 @@ def driver_of(connection: AsyncConnection) -> Any:
 
 def _is_open(connection: AsyncConnection) -> bool:
     return not connection.invalidated and not driver_of(connection).is_closed()
+
+
+async def _run_piece(batches: deque[Work[bool]], tx: AsyncConnection) -> bool:
+    """The next batches, as far as a piece of a round reaches; False if one returned that."""
+    ends = time.perf_counter() + PIECE
+    while batches:
+        if not await batches.popleft()(tx):
+            return False
+        if time.perf_counter() > ends:
+            break
+    return True
 
 
 async def _roll_back(connection: AsyncConnection, driver: Any, *, leave: bool) -> None:

@@ -17,7 +17,7 @@ PIECE = 0.0005  # seconds of a round that other work has
 MANY = 8  # clicks of a round: fewer leave the loop time for other work
 CALM = 0.01  # seconds after such a round in which the next one is expected
 LONG = 0.1  # seconds after which a round is no longer waited for: the disk may hang
-_WAIT = 0.005  # seconds after which other work goes on although no round has ended
+WAIT = 0.005  # seconds after which other work goes on although no round has ended
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ class Pace:
             return
         loop = asyncio.get_running_loop()
         if self._timer is None:
-            self._timer = loop.call_later(_WAIT, self._go_on)
+            self._timer = loop.call_later(WAIT, self._go_on)
         mine = loop.create_future()
         self._waiting.append(mine)
         try:
@@ -85,7 +85,7 @@ class Pace:
             while self._waiting:
                 _release(self._waiting.popleft())
         elif self._waiting:
-            self._timer = asyncio.get_running_loop().call_later(_WAIT, self._go_on)
+            self._timer = asyncio.get_running_loop().call_later(WAIT, self._go_on)
             self._left = max(self._left, PIECE)
             self._let_one_go()
 

@@ -20,7 +20,18 @@ from storage.ledger.revenue.sanity import Key, distinct
 from storage.ledger.revenue.suspect import Judge
 from storage.revenue import account_measures
 from storage.revenue.raw_reports import newest, settled_of
-from storage.revenue.row_diff import Changes, NewRows, batches, differences, has_figures, new_rows, standing
+from storage.revenue.row_diff import (
+    POSTGRES_BATCH,
+    SQLITE_BATCH,
+    BatchSize,
+    Changes,
+    NewRows,
+    batches,
+    differences,
+    has_figures,
+    new_rows,
+    standing,
+)
 
 #: Rows whose days are settled together, whole days at least.
 SLICE = 1_000
@@ -65,11 +76,12 @@ async def compare(tx: AsyncConnection, account_id: int, report: Report, *, judge
 
     Raises ConnectorError when a row comes twice with different figures, or has one that no database keeps.
     """
+    size = SQLITE_BATCH if tx.dialect.name == "sqlite" else POSTGRES_BATCH
     settled = await settled_of(tx, account_id, report)
     is_recorded = await has_figures(tx, account_id, report.first, report.last)
     if isinstance(report.rows, PackedRows) and report.rows.distinct and not is_recorded:
         judge, rows = Judge(report, report.rows, settled), len(report.rows)
-        slices = await asyncio.to_thread(_new_slices, report, report.rows)
+        slices = await asyncio.to_thread(_new_slices, report, report.rows, size)
     else:
         by_key = await asyncio.to_thread(distinct, report) if len(report.rows) > LARGE else distinct(report)
         judge, rows = Judge(report, list(by_key.values()), settled), len(by_key)
@@ -77,7 +89,7 @@ async def compare(tx: AsyncConnection, account_id: int, report: Report, *, judge
         for first, last, part in _sliced(report, by_key):
             stored = await standing(tx, account_id, first, last) if is_recorded else {}
             judge.see({key: row.values for key, row in stored.items() if not row.withdrawn}, part)
-            slices.append(_slice(first, last, differences(part, stored)))
+            slices.append(_slice(first, last, differences(part, stored), size))
             await asyncio.sleep(0)
     suspect = await asyncio.to_thread(judge.suspicion) if judged else None
     return Comparison(
@@ -87,17 +99,17 @@ async def compare(tx: AsyncConnection, account_id: int, report: Report, *, judge
     )  # fmt: skip
 
 
-def _slice(first: date, last: date, changes: Changes) -> DaySlice:
-    return DaySlice(first, last, list(map(_packer.encode, batches(changes))))
+def _slice(first: date, last: date, changes: Changes, size: BatchSize) -> DaySlice:
+    return DaySlice(first, last, list(map(_packer.encode, batches(changes, size))))
 
 
-def _new_slices(report: Report, rows: PackedRows) -> list[DaySlice]:
+def _new_slices(report: Report, rows: PackedRows, size: BatchSize) -> list[DaySlice]:
     """All of the rows, where no figures stand."""
     by_day, nothing = new_rows(rows)
     slices = []
     for first, last in _runs(report, {day: len(of_day[0]) for day, of_day in by_day.items()}):
         of_days = [by_day.pop(day) for day in _days_back(first, last) if day in by_day]
-        slices.append(_slice(first, last, msgspec.structs.replace(nothing, new=_together(of_days))))
+        slices.append(_slice(first, last, msgspec.structs.replace(nothing, new=_together(of_days)), size))
     return slices
 
 

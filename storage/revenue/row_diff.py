@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from functools import lru_cache
 from itertools import chain
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import bindparam, insert, select, update
@@ -19,9 +19,18 @@ from storage.ledger.revenue.sanity import LIMIT, Key, Values, check_sizes, value
 from storage.tables import MEASURES, revenue, revenue_revisions, touched
 from storage.tables.types import EPOCH_DAY, days, micros
 
-#: Rows written without another turn of the event loop: they take a millisecond or two, and clicks wait for no longer.
-#: One that is restated is looked for, changed, and kept twice in its history.
-BATCH, RESTATED_BATCH = 200, 50
+
+class BatchSize(NamedTuple):
+    """Rows that are written without another turn of the event loop. One that is `restated` is looked for, changed, and
+    kept twice in its history."""
+
+    new: int
+    restated: int
+
+
+#: On SQLite a fraction of a millisecond, so that a piece of a round of clicks has several; on PostgreSQL a batch costs
+#: round trips, during which clicks are written.
+SQLITE_BATCH, POSTGRES_BATCH = BatchSize(50, 25), BatchSize(200, 50)
 
 _REVISIONS = BulkTable(revenue_revisions, ("revenue_id", "day", *MEASURES, "withdrawn"))
 _MARKS = BulkTable(touched, ("day",))
@@ -184,15 +193,15 @@ def _days_of(columns: Sequence[Sequence[Any]]) -> Iterator[tuple[int, Sequence[S
         start = end
 
 
-def batches(changes: Changes) -> Iterator[Changes]:
-    """The changes in parts of at most BATCH new rows, or RESTATED_BATCH others."""
-    for start in range(0, changes.new_count, BATCH):
-        part = [column[start : start + BATCH] for column in changes.new]
+def batches(changes: Changes, size: BatchSize) -> Iterator[Changes]:
+    """The changes in parts of at most so many rows."""
+    for start in range(0, changes.new_count, size.new):
+        part = [column[start : start + size.new] for column in changes.new]
         yield Changes(part, [], [], changes.measures, changes.whole)
-    for start in range(0, len(changes.restated), RESTATED_BATCH):
-        yield Changes([], changes.restated[start : start + RESTATED_BATCH], [])
-    for start in range(0, len(changes.renamed), RESTATED_BATCH):
-        yield Changes([], [], changes.renamed[start : start + RESTATED_BATCH])
+    for start in range(0, len(changes.restated), size.restated):
+        yield Changes([], changes.restated[start : start + size.restated], [])
+    for start in range(0, len(changes.renamed), size.restated):
+        yield Changes([], [], changes.renamed[start : start + size.restated])
 
 
 async def write(tx: AsyncConnection, of: Origin, changes: Changes, *, report_id: int) -> None:

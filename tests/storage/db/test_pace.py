@@ -4,34 +4,59 @@ import asyncio
 import math
 import sqlite3
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.db import engine, joined_work
 from storage.db import pace as paces
+from storage.db.direct_sqlite import SyncConnection
 from storage.db.engine import Database
 from storage.db.pace import MANY, Pace
 from storage.db.schema import upgrade
 
 
+class Clock:
+    """The time of day, but for what is measured: that takes as long as it says."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def spend(self, seconds: float) -> None:
+        self.now += seconds
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+
 @pytest.fixture
-def pace(monkeypatch: pytest.MonkeyPatch) -> Pace:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    for module in (paces, joined_work, engine):
+        monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def pace(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Pace:
     """One whose rounds are expected for a minute and which lets work go on by them alone."""
-    for name in ("CALM", "LONG", "_WAIT"):
+    for name in ("CALM", "LONG", "WAIT"):
         monkeypatch.setattr(paces, name, 60.0)
     monkeypatch.setattr(paces, "PIECE", 0.01)
     return Pace()
 
 
-async def steps(done: list[str], name: str, *, seconds: float = 0.0) -> str:
+async def steps(done: list[str], name: str, *, spend: Callable[[], None] = lambda: None) -> str:
     for _ in range(3):
-        ends = time.perf_counter() + seconds
-        while time.perf_counter() < ends:
-            pass
+        spend()
         done.append(name)
         await asyncio.sleep(0)
     return name
@@ -42,16 +67,16 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-async def test_without_clicks_nothing_waits(pace: Pace) -> None:
+async def test_without_clicks_nothing_waits(pace: Pace, clock: Clock) -> None:
     pace.round_ended(MANY - 1)
     done: list[str] = []
-    assert await pace.run(steps(done, "page", seconds=0.011)) == "page"
+    assert await pace.run(steps(done, "page", spend=lambda: clock.spend(0.011))) == "page"
 
 
-async def test_work_that_takes_longer_than_its_piece_waits_for_the_next_round(pace: Pace) -> None:
+async def test_work_that_takes_longer_than_its_piece_waits_for_the_next_round(pace: Pace, clock: Clock) -> None:
     pace.round_began(MANY)
     done: list[str] = []
-    page = asyncio.create_task(pace.run(steps(done, "page", seconds=0.021)))
+    page = asyncio.create_task(pace.run(steps(done, "page", spend=lambda: clock.spend(0.021))))
     await settled()
     assert done == []
     for count in (1, 2, 3):
@@ -119,7 +144,7 @@ async def test_work_that_is_cancelled_ends_and_keeps_nobody_waiting(pace: Pace) 
 async def test_whoever_holds_the_write_lock_waits_for_no_round(
     monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
-    for name in ("CALM", "LONG", "_WAIT"):
+    for name in ("CALM", "LONG", "WAIT"):
         monkeypatch.setattr(paces, name, 60.0)
     database = Database(f"sqlite+aiosqlite:///{tmp_path}/pace.db")
     done: list[str] = []
@@ -138,11 +163,7 @@ async def test_whoever_holds_the_write_lock_waits_for_no_round(
     assert done == ["write"] * 3
 
 
-@pytest.mark.parametrize("busy", [True, False])
-async def test_batches_share_a_transaction_only_while_few_clicks_come(
-    monkeypatch: pytest.MonkeyPatch, sqlite_url: str, busy: bool
-) -> None:
-    monkeypatch.setattr(paces, "CALM", 60.0)
+async def test_batches_share_a_transaction_while_few_clicks_come(sqlite_url: str) -> None:
     database = Database(sqlite_url)
     await upgrade(database)
     stored_before: list[int] = []
@@ -151,49 +172,148 @@ async def test_batches_share_a_transaction_only_while_few_clicks_come(
         async def write(tx: AsyncConnection) -> bool:
             count = other.execute("SELECT count(*) FROM facts WHERE value = 'batch'").fetchone()[0]
             stored_before.append(count)
-            name = f"batch {len(stored_before)}"
-            await tx.execute(text("INSERT INTO facts (name, value) VALUES (:name, 'batch')"), {"name": name})
+            await put(tx, f"batch {len(stored_before)}", value="batch")
             return True
 
-        if busy:
-            database.pace.round_ended(MANY)
         assert await database.run_batches([write] * 4)
-    assert stored_before == ([0, 1, 2, 3] if busy else [0, 0, 0, 0])
+    assert stored_before == [0, 0, 0, 0]
     await database.close()
 
 
-async def test_a_job_of_transactions_waits_for_rounds_between_them(pace: Pace, sqlite_url: str) -> None:
-    database = Database(sqlite_url)
-    await upgrade(database)
-    database.pace = pace
-    assert database.direct
-    database.direct._urgent_until = math.inf  # clicks come
+async def test_a_job_of_transactions_goes_at_the_pace_of_clicks_and_in_their_transactions(
+    pace: Pace, clock: Clock, sqlite_url: str
+) -> None:
+    database = await busy_database(sqlite_url, pace)
     done: list[str] = []
 
     async def write(_: AsyncConnection) -> None:
-        await steps_at_once(done)
+        clock.spend(0.021)  # longer than a piece
+        done.append("written")
 
     async def job() -> None:
         for _ in range(3):
             await database.run(write)
 
-    pace.round_began(MANY)
     working = asyncio.create_task(pace.run(job()))
     await settled()
-    for count in (0, 1, 2):
+    for count in (1, 2, 3):
+        assert len(done) == count - 1
+        while len(done) < count:
+            await a_round(database)
         assert len(done) == count
-        for _ in range(2):  # what it took beyond its piece is missing from the second one
-            pace.round_ended(MANY)
-            await settled()
-    pace.round_ended(MANY)
+    await a_round(database)
     await working
-    assert len(done) == 3
     await database.close()
 
 
-async def steps_at_once(done: list[str]) -> None:
-    """Longer than a piece, without another turn of the event loop."""
-    ends = time.perf_counter() + 0.021
-    while time.perf_counter() < ends:
-        pass
-    done.append("written")
+async def test_while_clicks_come_batches_join_their_transactions(pace: Pace, clock: Clock, sqlite_url: str) -> None:
+    database = await busy_database(sqlite_url, pace)
+    done: list[str] = []
+
+    async def write(tx: AsyncConnection) -> bool:
+        await put(tx, f"batch {len(done)}")
+        done.append("written")
+        return True
+
+    async def long(tx: AsyncConnection) -> bool:
+        clock.spend(0.021)  # more than a piece of a round
+        return await write(tx)
+
+    writing = asyncio.create_task(database.run_batches([write, long, write]))
+    await settled()
+    assert done == []  # no transaction of its own
+    await a_round(database)
+    assert names_in(sqlite_url) == ["batch 0", "batch 1"]  # what goes into a piece goes together
+    await a_round(database)
+    assert await writing
+    assert names_in(sqlite_url) == ["batch 0", "batch 1", "batch 2"]
+    await database.close()
+
+
+async def test_work_that_fails_in_a_transaction_of_clicks_is_undone_by_itself(pace: Pace, sqlite_url: str) -> None:
+    database = await busy_database(sqlite_url, pace)
+
+    async def fail(tx: AsyncConnection) -> None:
+        await put(tx, "failed")
+        raise LookupError("no such thing")
+
+    results = asyncio.gather(database.run(fail), database.run(lambda tx: put(tx, "beside")), return_exceptions=True)
+    await settled()
+    await a_round(database, "click")
+    failed, beside = await results
+    assert isinstance(failed, LookupError)
+    assert beside is None
+    assert names_in(sqlite_url) == ["beside", "click"]
+    await database.close()
+
+
+async def test_work_fails_with_the_transaction_of_clicks_that_it_joined(pace: Pace, sqlite_url: str) -> None:
+    database = await busy_database(sqlite_url, pace)
+
+    async def end_all(tx: AsyncConnection) -> None:
+        cast(SyncConnection, tx).raw.execute("ROLLBACK")  # as SQLite does on a full disk
+        raise sqlite3.OperationalError("database or disk is full")
+
+    results = asyncio.gather(database.run(lambda tx: put(tx, "first")), database.run(end_all), return_exceptions=True)
+    await settled()
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        await a_round(database, "click")
+    assert [type(result) for result in await results] == [sqlite3.OperationalError] * 2
+    assert names_in(sqlite_url) == []
+    await a_round(database, "click")
+    assert names_in(sqlite_url) == ["click"]
+    await database.close()
+
+
+async def test_work_whose_caller_no_longer_waits_is_not_begun(pace: Pace, sqlite_url: str) -> None:
+    database = await busy_database(sqlite_url, pace)
+    waiting = asyncio.create_task(database.run(lambda tx: put(tx, "given up")))
+    await settled()
+    waiting.cancel()
+    await settled()
+    await a_round(database, "click")
+    assert waiting.cancelled()
+    assert names_in(sqlite_url) == ["click"]
+    await database.close()
+
+
+async def test_work_goes_alone_once_clicks_stop_coming(monkeypatch: pytest.MonkeyPatch, sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    await upgrade(database)
+    monkeypatch.setattr(paces, "LONG", 0.05)
+    database.pace.round_began(MANY)
+    async with asyncio.timeout(30):
+        await database.run(lambda tx: put(tx, "alone"))
+    assert names_in(sqlite_url) == ["alone"]
+    await database.close()
+
+
+async def busy_database(url: str, pace: Pace) -> Database:
+    """One to which many clicks come, in the rounds of `pace`."""
+    database = Database(url)
+    await upgrade(database)
+    assert database.direct
+    vars(database.pace).update(vars(pace))
+    database.direct._urgent_until = math.inf
+    database.pace.round_ended(MANY)
+    return database
+
+
+async def a_round(database: Database, *names: str) -> None:
+    """A batch of clicks, which writes what is named."""
+    assert database.direct
+    async with database.direct.transaction(1.0, urgent=True) as tx:
+        database.pace.round_began(MANY)
+        for name in names:
+            tx.raw.execute("INSERT INTO facts (name, value) VALUES (?, '')", (name,))
+    database.pace.round_ended(MANY)
+    await settled()
+
+
+def names_in(url: str) -> list[str]:
+    with closing(sqlite3.connect(make_url(url).database or "")) as other:
+        return [name for (name,) in other.execute("SELECT name FROM facts WHERE value = '' ORDER BY name")]
+
+
+async def put(tx: AsyncConnection, name: str, *, value: str = "") -> None:
+    await tx.execute(text("INSERT INTO facts (name, value) VALUES (:name, :value)"), {"name": name, "value": value})
