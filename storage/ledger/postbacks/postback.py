@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -102,18 +102,21 @@ def read(decoded: Decoded, by: Rules, received_at: datetime) -> Signal:
 
 def _chosen(pairs: Pairs, by: Rules, notes: list[str]) -> dict[str, str]:
     """Our parameters -> values: the first name that holds something that is not an unreplaced macro."""
-    candidates: dict[str, list[tuple[int, str]]] = {}
+    places = by.places
+    first: dict[str, tuple[int, str]] = {}
+    several: dict[str, list[tuple[int, str]]] = {}
     for name, value in pairs:
-        meant = by.places.get(name) or by.places.get(plain(name)) or _inner(name, by)
+        meant = places.get(name) or places.get(plain(name)) or _inner(name, by)
         if meant is None:
             continue
-        if meant[0] in candidates:
-            candidates[meant[0]].append((meant[1], value))
+        ours, rank = meant
+        if ours not in first:
+            first[ours] = rank, value
         else:
-            candidates[meant[0]] = [(meant[1], value)]
+            several.setdefault(ours, [first[ours]]).append((rank, value))
     usable_values: dict[str, str] = {}
-    for ours, ranked in candidates.items():
-        usable = _best(ours, ranked, notes)
+    for ours, (_, value) in first.items():
+        usable = _best(ours, several[ours], notes) if ours in several else _usable(ours, (value,), notes)
         if usable is not None:
             usable_values[ours] = usable
     return usable_values
@@ -132,8 +135,6 @@ def _inner(name: str, by: Rules) -> tuple[str, int] | None:
 
 
 def _best(ours: str, ranked: list[tuple[int, str]], notes: list[str]) -> str | None:
-    if len(ranked) == 1:
-        return _usable(ours, [ranked[0][1]], notes)
     for rank in sorted({rank for rank, _ in ranked}):
         usable = _usable(ours, [value for priority, value in ranked if priority == rank], notes)
         if usable is not None:
@@ -141,7 +142,9 @@ def _best(ours: str, ranked: list[tuple[int, str]], notes: list[str]) -> str | N
     return None
 
 
-def _usable(name: str, values: list[str], notes: list[str]) -> str | None:
+def _usable(name: str, values: Sequence[str], notes: list[str]) -> str | None:
+    if len(values) == 1 and (alone := values[0].strip()) and not is_macro(alone):
+        return alone
     real = []
     for text in values:
         value = text.strip()
