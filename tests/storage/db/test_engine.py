@@ -1,4 +1,4 @@
-"""Writing to SQLite while others write: waited for, and never so that a stop has to wait too."""
+"""Writing to SQLite while others write: waited for, and never so that a stop has to wait too. Connections."""
 
 import asyncio
 import sqlite3
@@ -9,9 +9,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db import engine, unavailable
-from storage.db.engine import Database
+from storage.db.engine import Database, driver_of
 from storage.db.schema import upgrade
 
 
@@ -79,3 +80,32 @@ async def test_a_look_that_fails_leaves_nothing_behind(sqlite_url: str) -> None:
         await database.look(write)
     assert await database.look(look) == 1
     await database.close()
+
+
+async def test_locking_transactions_follow_one_another_on_one_connection(postgres_url: str) -> None:
+    """Also after the server ended it; and when the database is closed no connection stays open."""
+    database, beside = Database(postgres_url), Database(postgres_url)
+
+    async def server(tx: AsyncConnection) -> int:
+        return int((await driver_of(tx).fetch("SELECT pg_backend_pid()"))[0][0])
+
+    try:
+        async with database.read(), database.read():
+            pass  # the pool has two, and gives them in turn
+        first = await database.run(server, lock="SELECT 1")
+        assert await database.run(server, lock="SELECT 1") == first
+        async with beside.begin() as tx:
+            await tx.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": first})
+        await asyncio.sleep(0.1)  # asyncpg hears of it
+        other = await database.run(server, lock="SELECT 1")
+        assert other != first
+        await database.close()
+        open_ones = text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid")
+        still = 1
+        async with asyncio.timeout(10):
+            while still:
+                async with beside.read() as tx:
+                    still = (await tx.execute(open_ones, {"pid": other})).scalar_one()
+    finally:
+        await database.close()
+        await beside.close()
