@@ -15,7 +15,8 @@ from pathlib import Path
 from sqlalchemy import func, make_url, select
 
 from storage.clicks import partitions, visitors
-from storage.db.engine import Database, shown_url
+from storage.db.database_url import shown_url
+from storage.db.engine import Database
 from storage.db.handover import Handover
 from storage.db.schema import upgrade
 from storage.db.spool_file import spool_folder

@@ -21,7 +21,8 @@ from hub.runtime.settings import SettingError, Settings
 from storage.catalogue import teams
 from storage.clicks.queries import ensure_codec
 from storage.db import backup, touch_marks, transfer
-from storage.db.engine import Database, behind_pooler, shown_url
+from storage.db.database_url import shown_url
+from storage.db.engine import Database, behind_pooler
 from storage.db.handover import wait_while_held
 from storage.db.report_database import ReportDatabase
 from storage.db.schema import HEAD, current, lock_start, upgrade

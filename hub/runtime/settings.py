@@ -15,7 +15,8 @@ from babel.numbers import is_currency
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from storage.db.engine import QUERY, connect_arguments, read_url, shown_url
+from storage.db.database_url import QUERY, read_url, shown_url
+from storage.db.postgres_connection import connect_arguments
 from storage.ledger.errors import CasinoFluxError
 
 PREFIX = "CASINOFLUX_"

@@ -11,7 +11,7 @@ from hub.runtime.settings import Settings
 from hub.runtime.tracing import tracer
 from hub.web.app import create_app
 from hub.web.listen import listen
-from storage.db.engine import shown_url
+from storage.db.database_url import shown_url
 from storage.ledger.errors import CasinoFluxError
 
 _LEAVING = 3.0  # seconds the interpreter is given to end by itself

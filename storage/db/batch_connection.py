@@ -10,8 +10,10 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 
 from storage.db.bulk_sql import Compiled
+from storage.db.database_url import read_url
 from storage.db.direct_sqlite import DirectSqlite, SyncConnection
-from storage.db.engine import Database, connect, connect_arguments, read_url
+from storage.db.engine import Database
+from storage.db.postgres_connection import connect, connect_arguments
 from storage.db.unavailable import DatabaseUnavailable, is_read_only
 
 

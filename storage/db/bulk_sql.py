@@ -34,7 +34,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.base import Executable
 
 from storage.db.direct_sqlite import SyncConnection
-from storage.db.engine import driver_of
+from storage.db.postgres_connection import driver_of
 
 _DIALECT = sqlite.dialect()
 _IDS = text("SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :n)")

@@ -6,7 +6,8 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.pool import QueuePool
 
-from storage.db.engine import KEPT_OPEN, MOST_OPEN, Database
+from storage.db.engine import Database
+from storage.db.pools import KEPT_OPEN, MOST_OPEN
 
 EVERY = 10.0  # seconds between two looks at how many processes there are
 SPARE = 5  # connections left to people and backups

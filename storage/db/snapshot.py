@@ -23,7 +23,8 @@ from sqlalchemy.schema import CreateTable
 
 from storage import tables
 from storage.db import config_version
-from storage.db.engine import Database, T, Work, hosts_of, read_url
+from storage.db.database_url import hosts_of, read_url
+from storage.db.engine import Database, T, Work
 from storage.db.schema import HEAD
 from storage.db.spool_file import sync_folder
 

@@ -18,8 +18,9 @@ from typing import Any
 from sqlalchemy import Boolean, Column, Table
 from sqlalchemy.dialects import postgresql
 
-from storage.db.engine import connect, connect_arguments, read_url
+from storage.db.database_url import read_url
 from storage.db.handover import is_under_way
+from storage.db.postgres_connection import connect, connect_arguments
 from storage.db.spool_file import SPOOLED
 from storage.ledger.errors import CasinoFluxError
 from storage.tables import metadata, visitors

@@ -11,8 +11,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.db import engine, unavailable
-from storage.db.engine import Database, driver_of
+from storage.db import engine, pools, unavailable
+from storage.db.engine import Database
+from storage.db.postgres_connection import driver_of
 from storage.db.schema import upgrade
 
 
@@ -25,7 +26,7 @@ async def test_a_writer_waits_for_another_process_and_can_be_broken_off(
         refusals.release()
         return unavailable.is_locked(error)
 
-    monkeypatch.setattr(engine, "BUSY_TIMEOUT_MS", 20)  # SQLite waits this long at a time
+    monkeypatch.setattr(pools, "BUSY_TIMEOUT_MS", 20)  # SQLite waits this long at a time
     monkeypatch.setattr(engine, "is_locked", is_locked)
     database = Database(sqlite_url)
     await upgrade(database)

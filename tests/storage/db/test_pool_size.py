@@ -5,8 +5,9 @@ from sqlalchemy import text
 from sqlalchemy.pool import QueuePool
 
 from storage.db import pool_size
-from storage.db.engine import KEPT_OPEN, MOST_OPEN, Database
+from storage.db.engine import Database
 from storage.db.pool_size import Allowance
+from storage.db.pools import KEPT_OPEN, MOST_OPEN
 
 
 @pytest.mark.parametrize(("allowed", "others", "processes", "pool", "suffices"), [

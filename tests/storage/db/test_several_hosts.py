@@ -6,7 +6,9 @@ from sqlalchemy.exc import DBAPIError
 
 from hub.runtime.settings import SettingError, database_url
 from storage.db.batch_connection import PostgresBatchConnection
-from storage.db.engine import Database, connect_arguments, read_url
+from storage.db.database_url import read_url
+from storage.db.engine import Database
+from storage.db.postgres_connection import connect_arguments
 from storage.db.unavailable import is_unavailable
 
 READ_ONLY = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
