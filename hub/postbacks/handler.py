@@ -18,6 +18,7 @@ from connectors.registry import platform_words
 from hub.postbacks import responses as answers
 from hub.postbacks.responses import Answer
 from hub.postbacks.spooling import Spooling
+from hub.requests.proxies import Proxies
 from hub.runtime.runtime import Runtime
 from hub.runtime.tracing import tracer
 from storage.clicks.queries import codec, ensure_codec
@@ -69,6 +70,7 @@ class Postbacks:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._proxies = Proxies(runtime.settings.trusted_proxies)
         self._patience = PATIENCE
         self._spooling: Spooling
         self._waiting: list[_Waiting] = []
@@ -196,24 +198,18 @@ class Postbacks:
             return refused(postback, fault)
         if not account.allow and not account.hmac_sealed:
             return postback
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        if account.allow and not self._allowed(scope, headers, account):
+        if account.allow and not self._allowed(scope, account):
             return refused(postback, "the address is not on the account's allow-list")
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         if account.hmac_sealed and not self._signed(scope["query_string"], body, headers, account):
             return refused(postback, "the signature is missing or wrong")
         return postback
 
-    def _allowed(self, scope: Scope, headers: dict[bytes, str], account: PostbackAccount) -> bool:
-        hops = [part.strip() for part in headers.get(b"x-forwarded-for", "").split(",") if part.strip()]
-        hops.append((scope.get("client") or ("",))[0])
-        trusted = self._runtime.settings.trusted_proxies
-        for hop in reversed(hops):
-            try:
-                address = ip_address(hop)
-            except ValueError:
-                return False
-            if not any(address in network for network in trusted):
-                break
+    def _allowed(self, scope: Scope, account: PostbackAccount) -> bool:
+        try:
+            address = ip_address(self._proxies.address(scope, dict(scope["headers"])))
+        except ValueError:
+            return False
         return any(address in network for network in account.allow)
 
     def _signed(self, query: bytes, body: bytes, headers: dict[bytes, str], account: PostbackAccount) -> bool:

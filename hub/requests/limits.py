@@ -7,10 +7,8 @@ from typing import Any
 
 from litestar import Response
 
-from hub.requests.client import Clients
-from hub.requests.country import Countries
 from hub.requests.problems import problem
-from hub.requests.user_agents import UserAgents
+from hub.requests.proxies import Proxies
 from hub.runtime.settings import Settings
 from storage.ledger.rate_limit import RateLimit
 
@@ -19,7 +17,7 @@ class Limits:
     """The limits of one process; each is a number of requests a minute, and 0 switches it off."""
 
     def __init__(self, settings: Settings) -> None:
-        self._clients = Clients(settings.trusted_proxies, Countries(settings.geoip_file), UserAgents())
+        self._proxies = Proxies(settings.trusted_proxies)
         self.token = RateLimit(settings.limit_token)
         self.requests = RateLimit(settings.limit_address)
         self.sign_ins = RateLimit(settings.limit_sign_in)
@@ -28,7 +26,7 @@ class Limits:
 
     def address(self, scope: Any) -> str:
         """Whom an address stands for: itself, or the /64 of an IPv6 one, which is one connection's."""
-        address = self._clients.address(scope, dict(scope["headers"]))
+        address = self._proxies.address(scope, dict(scope["headers"]))
         try:
             parsed = ip_address(address)
         except ValueError:

@@ -14,6 +14,7 @@ from hub.clicks.query import read_cost, read_currency, read_query
 from hub.requests import user_agents
 from hub.requests.client import Clients
 from hub.requests.country import Countries
+from hub.requests.proxies import Proxies
 from hub.requests.user_agents import UserAgents
 from hub.runtime.settings import read_settings
 from storage.clicks.plans import NO_SOURCE
@@ -109,12 +110,13 @@ def test_the_client_is_the_rightmost_address_that_is_no_trusted_proxy() -> None:
     trusted = read_settings(
         {"CASINOFLUX_SECRET_KEY": "k", "CASINOFLUX_TRUSTED_PROXIES": "127.0.0.1, 10.0.0.0/8, 2001:db8::/32"}
     ).trusted_proxies
-    clients = Clients(trusted, Countries(), UserAgents())
+    proxies = Proxies(trusted)
 
-    def address(peer: str, forwarded: str | None) -> str:
-        headers = {} if forwarded is None else {b"x-forwarded-for": forwarded.encode()}
-        return clients.address({"client": (peer, 1)}, headers)
+    def address(peer: str, *forwarded: str) -> str:
+        headers = [(b"x-forwarded-for", line.encode()) for line in forwarded]
+        return proxies.address({"client": (peer, 1), "headers": headers}, dict(headers))
 
+    assert address("127.0.0.1") == "127.0.0.1"
     assert address("203.0.113.9", "198.51.100.1") == "203.0.113.9"
     assert address("127.0.0.1", "198.51.100.1") == "198.51.100.1"
     assert address("127.0.0.1", "6.6.6.6, 198.51.100.1, 10.1.2.3") == "198.51.100.1"
@@ -123,6 +125,9 @@ def test_the_client_is_the_rightmost_address_that_is_no_trusted_proxy() -> None:
     assert address("127.0.0.1", "::ffff:198.51.100.1") == "198.51.100.1"
     assert address("127.0.0.1", "garbage") == "127.0.0.1"
     assert address("127.0.0.1", "10.0.0.1") == "10.0.0.1"
+    assert address("127.0.0.1", "6.6.6.6, 198.51.100.1", "10.1.2.3") == "198.51.100.1"  # HAProxy behind another proxy
+    assert address("127.0.0.1", "6.6.6.6", "198.51.100.1") == "198.51.100.1"
+    assert address("127.0.0.1", "10.3.3.3", "10.1.2.3") == "10.3.3.3"
 
 
 async def test_a_prefix_is_stored_only_if_asked_for(sqlite_url: str) -> None:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -217,7 +218,8 @@ async def test_odd_requests_leave_a_reason(opened: Callable[[], Any], query: byt
 
 
 async def test_only_listed_addresses_and_right_signatures_count(opened: Callable[[], Any]) -> None:
-    async with served(opened) as (client, scene, runtime):
+    proxies = (ip_network("127.0.0.1"), ip_network("192.168.0.0/16"))
+    async with served(opened, trusted_proxies=proxies) as (client, scene, runtime):
         async with runtime.database.begin() as tx:
             click = await scene.click(tx)
             await scene.map(tx, allow=["10.0.0.0/8"])
@@ -226,6 +228,10 @@ async def test_only_listed_addresses_and_right_signatures_count(opened: Callable
         await part.refresh()
         refused = await client.get(f"/postback/key-1?click_id={click}&event=reg")
         assert (refused.status_code, "allow-list" in refused.json()["reason"]) == (400, True)
+        for hops in (["10.1.2.3:4711"], ["10.1.2.3", "192.168.0.7"]):  # as gateways write it that add port or line
+            forwarded = [("x-forwarded-for", hop) for hop in hops]
+            heard = await client.get(f"/postback/key-1?click_id={click}&event=login", headers=forwarded)
+            assert "allow-list" not in heard.text
         async with runtime.database.begin() as tx:
             await scene.map(tx, hmac_sealed=runtime.box.seal("shared"))
             await config_version.bump(tx)
