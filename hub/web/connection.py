@@ -89,6 +89,18 @@ class Taken:
         self.start: Any = None  # the first message of the answer
 
 
+class _Deaf:
+    """Stands for the parser of a connection on which all is said."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: "Connection") -> None:
+        self._connection = connection
+
+    def feed_data(self, _data: bytes) -> None:
+        self._connection._unread = 0
+
+
 class Refused(Exception):
     """A request that is not to be answered by the application. `status` of the answer."""
 
@@ -272,6 +284,7 @@ class Connection(HttpToolsProtocol):
             name == b"expect" and value.lower() == b"100-continue" for name, value in headers
         )
         super().on_headers_complete()
+        self.cycle.transport = self
         if not self._taken.keep_alive:
             self.cycle.keep_alive = False
 
@@ -327,6 +340,7 @@ class Connection(HttpToolsProtocol):
         if head.count(b"\n") != lines or head.count(b"\r") != lines:
             log.error("an answer whose headers hold line breaks was not sent")
             self._refuse(500)
+            self.transport.close()
             return
         self.transport.write(head + message["body"])
         if unread:
@@ -337,6 +351,31 @@ class Connection(HttpToolsProtocol):
             self.on_response_complete()
         else:
             self._waits_since = self.server_state.now
+
+    def write(self, data: bytes) -> None:
+        """For uvicorn's cycle, as are the next two: it takes a connection for its transport."""
+        self.transport.write(data)
+
+    def is_closing(self) -> bool:
+        return self.transport.is_closing()
+
+    def close(self) -> None:
+        """Say no more. What the client still sends is read for a while and forgotten: if it were left unread, the
+        system would reset the connection, and the client or proxy lose the answer."""
+        if self.transport.is_closing() or (self._place == _BETWEEN and not self.flow.read_paused):
+            self.transport.close()
+            return
+        for cycle in (self._answering, self.cycle):
+            if cycle is not None and not cycle.response_complete:
+                cycle.disconnected = True
+                if cycle is not self._taken:
+                    cycle.message_event.set()
+        self.pipeline.clear()
+        self.cycle = None
+        self.parser = _Deaf(self)  # type: ignore[assignment]
+        self._place, self._waits_since = _IN_BODY, self.server_state.now
+        self.transport.write_eof()
+        self.flow.resume_reading()
 
     def on_response_complete(self) -> None:
         """Go on with what was sent ahead."""
@@ -370,7 +409,7 @@ class Connection(HttpToolsProtocol):
                 return
         date = self.server_state.date
         self.transport.write(STATUS_LINE[status] + date + b"content-length: 0\r\n" + _CLOSING + b"\r\n")
-        self.transport.close()
+        self.close()
 
     def _answered_now(self) -> Any:
         """The cycle of the first request that is not answered."""
@@ -398,8 +437,7 @@ class Connection(HttpToolsProtocol):
         elif now - self._waits_since > silence:
             if self._place in (_IN_LINE, _IN_HEAD):
                 self._refuse(408)
-            else:
-                self.transport.close()
+            self.transport.close()
 
 
 async def _answered_with_care(app: Any, cycle: Any, scope: Any, receive: Any, send: Any) -> None:

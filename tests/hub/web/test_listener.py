@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -255,6 +256,50 @@ async def test_a_body_that_was_not_asked_for_may_be_left_out() -> None:
             assert statuses(await asyncio.wait_for(reader.read(), 30)) == []
             writer.close()
         assert not any(scope["query_string"] == b"smuggled" for scope in served.application.scopes)
+
+
+async def test_who_sends_all_before_reading_still_hears_that_it_is_too_much() -> None:
+    """As many clients and proxies do; a connection that is reset with bytes unread would take the answer along."""
+    head = b"POST /unread HTTP/1.1\r\n" + HOST
+    chunk = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
+    chunked = b"connection: close\r\ntransfer-encoding: chunked\r\n\r\n" + 30 * chunk + b"0\r\n\r\n"
+    async with listening() as served:
+        for rest, status in (
+            (b"connection: close\r\ncontent-length: 30000000\r\n\r\n" + b"x" * 30_000_000, 200),
+            (chunked + get(b"/taken?smuggled"), 200),
+            (b"x: " + b"y" * 30_000_000, 431),
+            (b"x\r\n\r\n" + b"y" * 30_000_000, 400),
+            (b"transfer-encoding: chunked\r\n\r\n" + b"x" * 30_000_000, 400),
+        ):
+            answer = await asyncio.to_thread(all_at_once, served.port, head + rest)
+            assert statuses(answer) == [status]
+        assert [scope["path"] for scope in served.application.scopes if scope["path"] != "/unread"] == []
+        await eventually(lambda: not served.server._shared.connections, "the end of all connections")
+
+
+async def test_who_never_stops_sending_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with listening() as served:
+        monkeypatch.setattr(connection, "LONGEST_SILENCE", 0.3)
+        reader, writer = await served.open()
+        writer.write(b"POST /unread HTTP/1.1\r\nconnection: close\r\ncontent-length: 9\r\n\r\n")
+        assert statuses(await asyncio.wait_for(reader.read(), 30)) == [200]
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(send_on(writer), 30)
+        writer.close()
+
+
+async def send_on(writer: asyncio.StreamWriter) -> None:
+    while True:
+        writer.write(b"x" * 10_000)
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+
+def all_at_once(port: int, message: bytes) -> bytes:
+    """What a client gets that reads only when it has sent everything."""
+    with socket.create_connection(("127.0.0.1", port), 30) as client:
+        client.sendall(message)
+        return b"".join(iter(lambda: client.recv(65_536), b""))
 
 
 async def test_a_close_said_after_the_body_counts() -> None:
