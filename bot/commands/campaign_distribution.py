@@ -13,7 +13,7 @@ from bot.core.arguments import Arguments, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.message import Block, Chart, Message, Notice, Series, Table, Text
-from bot.render.figures import NONE, count, money
+from bot.render.figures import NONE, change, count, money
 from storage.catalogue import distribution
 from storage.catalogue.distribution import Evidence, Step, Weights
 from storage.catalogue.entities import codes
@@ -134,9 +134,10 @@ def won_in_words(won: Uplift | None, *, holdout: float, since: datetime | None, 
     if won.won is None or won.ratio is None or won.ratio_low is None or won.ratio_high is None:
         return f"Against the holdout of {holdout:g} %: not enough yet: {won.lacking}."
     low, high = money(won.won_low, currency), money(won.won_high, currency)
+    ratio, least, most = (change(1 + of, 1) for of in (won.ratio, won.ratio_low, won.ratio_high))
     return (
         f"Won against the holdout of {holdout:g} % since {since:%d %b}: {money(won.won, currency)} "
-        f"({low} … {high}), {won.ratio:+.0%} ({won.ratio_low:+.0%} … {won.ratio_high:+.0%}), 95 % interval."
+        f"({low} … {high}), {ratio} ({least} … {most}), 95 % interval."
     )
 
 

@@ -83,12 +83,21 @@ def each(micros: int | None, number: int | None, currency: str) -> str:
     return _money(units(micros) / number, currency, exact=True)
 
 
-def change(value: int | None, usual: float | None) -> str:
-    """+12% against what is usual; empty where that says nothing."""
+def change(value: float | None, usual: float | None, *, gap: str = "") -> str:
+    """How a figure moved against another, +12%; ×11 where a positive one grew more than tenfold. Beyond a thousand
+    per cent it says no more than that much, since a large percentage of little is no figure; empty where nothing can
+    be said. `gap` stands before the percent sign."""
     if value is None or not usual:
         return ""
     moved = round((value - usual) / abs(usual) * 100)
-    return f"{moved:+,}%" if moved else "0%"
+    if abs(moved) < _MOST_CHANGE:
+        return f"{moved:+}{gap}%" if moved else f"0{gap}%"
+    if usual > 0 and moved > 0:
+        return f"×{value / usual:,.0f}"
+    return f"above +999{gap}%" if moved > 0 else f"below -999{gap}%"
+
+
+_MOST_CHANGE = 1_000  # per cent
 
 
 def commission(row: ReportRow, currency: str) -> str:

@@ -9,6 +9,7 @@ from babel import Locale, UnknownLocaleError, negotiate_locale
 from babel.numbers import format_currency, format_decimal, format_percent
 
 from bot.core.context import Deployment
+from bot.render.figures import change
 from storage.ledger.money import ratio, units
 
 NONE = "–"
@@ -80,12 +81,7 @@ class Show(msgspec.Struct, frozen=True):
 
     def change(self, now: float | None, before: float | None) -> str:
         """+12 % against another figure; empty where that says nothing."""
-        if now is None or not before:
-            return ""
-        moved = round((now - before) / abs(before) * 100)
-        if moved >= 1000 and before > 0:
-            return f"×{now / before:,.0f}"
-        return f"{moved:+,}\u00a0%".replace("-", "−") if moved else "0\u00a0%"
+        return change(now, before, gap="\u00a0").replace("-", "−")
 
     def day(self, day: date | str | None) -> str:
         if day is None:

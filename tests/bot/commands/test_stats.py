@@ -232,6 +232,21 @@ async def test_a_range_is_compared_with_another(opened: Opened) -> None:
         assert "+20%" in say.shown
 
 
+async def test_a_change_beyond_reading_is_said_so(opened: Opened) -> None:
+    """From a profit of 10 to a loss of 5,924; the numbers for machines stay what they are."""
+    async with asking(opened) as say:
+        ids = await tracked(say)
+        for back, clicks, cost, paid in ((8, 10, 0, 10_000_000), (1, 6_000, 5_944_000_000, 20_000_000)):
+            day = days_ago(say, back)
+            await clicked(say, ids, day, clicks, cost=cost)
+            await reported(say, ids, day, at=say.now, first_deposits=1, commission_cpa=paid)
+        report = await say("stats last 7 days vs previous by campaign")
+        assert report["totals"]["profit"] == -5_924_000_000
+        assert report["versus"]["totals"]["profit"] == 10_000_000
+        line = next(line for line in say.shown.splitlines() if line.startswith("Total") and "below" in line)
+        assert line.split() == ["Total", "×600", "–", "0%", "+100%", "below", "-999%"]
+
+
 @pytest.mark.parametrize(
     ("line", "column"),
     [

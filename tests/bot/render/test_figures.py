@@ -31,3 +31,16 @@ def test_the_part_of_an_amount_that_has_a_rate_is_shown() -> None:
         unconverted_figures={"KZT": {"commission": 5_000_000}},
     )  # fmt: skip
     assert (figures.commission(row, "EUR"), figures.profit(row, "EUR")) == ("€2.00", "€1.50")
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "shown"),
+    [
+        (112, 100, "+12%"), (96, 100, "-4%"), (100, 100, "0%"), (0, 100, "-100%"), (1_050, 100, "+950%"),
+        (1_100, 100, "×11"), (59_400, 100, "×594"), (1_234_567, 1, "×1,234,567"),
+        (-5_924, 10, "below -999%"), (5_924, -10, "above +999%"), (-5_000, -10, "below -999%"), (-50, 100, "-150%"),
+        (50, -100, "+150%"), (5, 0, ""), (None, 10, ""), (5, None, ""),
+    ],
+)  # fmt: skip
+def test_a_change_is_read_at_a_glance(now: int | None, before: int | None, shown: str) -> None:
+    assert figures.change(now, before) == shown
