@@ -9,6 +9,7 @@ from functools import partial
 
 import structlog
 
+from hub.web.sockets import handed_over
 from storage.db import tasks
 
 log = structlog.get_logger()
@@ -54,7 +55,9 @@ async def _keep(role: str, host: str, port: int, stopping: asyncio.Event) -> int
 
 async def _spawn(role: str, host: str, port: int) -> Process:
     arguments = ["-m", "hub", "serve", "--only", role, "--host", host, "--port", str(port), "--child"]
-    return await asyncio.create_subprocess_exec(sys.executable, *arguments, stdin=asyncio.subprocess.DEVNULL)
+    return await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, stdin=asyncio.subprocess.DEVNULL, pass_fds=tuple(handed_over())
+    )
 
 
 async def _end(child: Process) -> int:

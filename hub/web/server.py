@@ -9,6 +9,7 @@ import threading
 from hub.runtime import boot, error_reports, gc_tuning
 from hub.runtime.settings import Settings
 from hub.runtime.tracing import tracer
+from hub.web import sockets
 from hub.web.app import create_app
 from hub.web.listen import listen
 from storage.db.database_url import shown_url
@@ -67,6 +68,8 @@ def leave_soon() -> None:
 
 def check_port(host: str, port: int) -> None:
     """Workers share the port (SO_REUSEPORT), so one in use would go unnoticed. Raises CasinoFluxError."""
+    if sockets.handed_over():
+        return
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

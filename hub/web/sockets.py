@@ -1,6 +1,7 @@
 """What a server listens on, and how many files it may have open."""
 
 import asyncio
+import os
 import resource
 import socket
 from contextlib import suppress
@@ -9,13 +10,26 @@ from typing import Any
 _MOST_FILES = 65_536
 _OTHER_FILES = 128  # the database's, helpers', logs', outgoing requests'
 _FEWEST = 64
+_FIRST = 3  # number of the first file that systemd hands over
+
+
+def handed_over() -> range:
+    """The files that systemd listens on for us, or for the process whose worker we are (socket activation).
+
+    It keeps them while we are restarted, so that who connects meanwhile waits and is not refused. Source:
+    sd_listen_fds(3).
+    """
+    ours = os.environ.get("LISTEN_PID") in {str(os.getpid()), str(os.getppid())}
+    return range(_FIRST, _FIRST + int(os.environ.get("LISTEN_FDS", "0"))) if ours else range(0)
 
 
 async def bound(host: str, port: int) -> list[socket.socket]:
-    """A socket for each address of a host; other processes may share them. Raises OSError where one cannot be had.
+    """What systemd has handed over, else a socket for each address of a host, which other processes may share.
 
-    `::` takes IPv4 clients too, as it does for other programs.
+    `::` takes IPv4 clients too, as it does for other programs. Raises OSError where an address cannot be had.
     """
+    if files := handed_over():
+        return [_opened(file) for file in files]
     found = await asyncio.get_running_loop().getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )  # fmt: skip
@@ -28,6 +42,12 @@ async def bound(host: str, port: int) -> list[socket.socket]:
             each.close()
         raise
     return sockets
+
+
+def _opened(file: int) -> socket.socket:
+    new = socket.socket(fileno=os.dup(file))
+    new.setblocking(False)
+    return new
 
 
 def _bound(family: int, address: Any, *, both: bool) -> socket.socket:
