@@ -21,6 +21,7 @@ MARKS = {"settled": "✓", "provisional": "…", "partial": "◐"}
 LEGEND = "✓ settled · … provisional · ◐ partly settled · ≈ allocated · (n) by postbacks"
 COLUMNS = ("Clicks", "Regs", "FTDs", "CR", "Reg2dep", "EPC", "Commission", "Spend", "Profit", "ROI", "State")
 
+FEW_OUTCOMES = 10  # fewer are counted, since a share of them says more than it knows
 MOST_ROWS = 100  # as many as a chat's table holds
 
 _TITLES = {"day": "Day", "week": "Week", "month": "Month"}
@@ -30,6 +31,9 @@ def outcomes_inside(accuracy: Accuracy) -> str:
     """How past forecasts did; empty where none has an outcome yet."""
     if accuracy.share is None:
         return ""
+    if accuracy.days < FEW_OUTCOMES:
+        outcomes = "outcome was inside its range" if accuracy.days == 1 else "outcomes were inside their range"
+        return f"{accuracy.inside} of {accuracy.days} past {outcomes}."
     return f"Of {accuracy.days:,} past outcomes {accuracy.share:.0%} were inside their range."
 
 

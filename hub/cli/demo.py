@@ -190,6 +190,7 @@ class Demo:
             "CASINOFLUX_DATABASE_URL": f"sqlite+aiosqlite:///{self._folder / 'casinoflux.db'}",
             "CASINOFLUX_PUBLIC_URL": self.url,
             "CASINOFLUX_ALLOW_PRIVATE_HOSTS": "1",
+            "CASINOFLUX_TRUSTED_PROXIES": "127.0.0.1",
             "CASINOFLUX_CLOCK_OFFSET": str(-DAY * days_ago),
         }
 

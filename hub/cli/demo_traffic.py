@@ -18,6 +18,12 @@ _BROWSERS = (
     _CHROME.format("Linux; Android 16; Pixel 10").replace(" Safari", " Mobile Safari"),
     _CHROME.format("Windows NT 10.0; Win64; x64"),
 )
+_NETWORKS = ("84.128", "84.129", "84.130", "77.116")  # of Germany, and of Austria
+
+
+def _address(n: int) -> str:
+    """The address that the demo's player number `n` comes from, as a proxy tells it."""
+    return f"{_NETWORKS[n % 4]}.{n // 250}.{n % 250 + 1}"
 
 
 class Visitors:
@@ -27,7 +33,7 @@ class Visitors:
         self._link = link
         self._postback = postback
         self._client = httpx.AsyncClient()
-        self._landed: list[str] = []
+        self._landed: list[tuple[str, dict[str, str]]] = []  # where players are, and what their browsers send
         self._click_ids: list[str] = []
 
     async def __aenter__(self) -> Self:
@@ -41,24 +47,25 @@ class Visitors:
     async def click(self, count: int) -> int:
         """So many clicks on the tracking link; returns how many were redirected."""
         for n in range(count):
+            browser = {"user-agent": f"{_BROWSERS[n % 3]} demo/{n}", "x-forwarded-for": _address(n)}
             answer = await self._client.get(
                 self._link,
                 params={"click_id": f"pn-{n:04d}", "cost": "0.35", "currency": "EUR", "sub1": f"banner-{n % 3}"},
-                headers={"user-agent": f"{_BROWSERS[n % 3]} demo/{n}", "x-forwarded-for": f"198.51.100.{n % 250}"},
+                headers=browser,
             )
             if answer.status_code == 302:
-                self._landed.append(urljoin(self._link, answer.headers["location"]))
+                self._landed.append((urljoin(self._link, answer.headers["location"]), browser))
             self._client.cookies.clear()
         return len(self._landed)
 
     async def go_on(self, count: int) -> int:
         """So many of them follow the page's first outgoing link; returns how many reached the casino."""
-        for landed in self._landed[:count]:
-            page = await self._client.get(landed)
+        for landed, browser in self._landed[:count]:
+            page = await self._client.get(landed, headers=browser)
             match = re.search(r'href="([^"]*/go/[^"]+)"', page.text)
             if match is None:
                 continue
-            onward = await self._client.get(urljoin(landed, html.unescape(match[1])))
+            onward = await self._client.get(urljoin(landed, html.unescape(match[1])), headers=browser)
             if onward.status_code == 302:
                 self._click_ids += parse_qs(urlsplit(onward.headers["location"]).query).get("sub", [])
             self._client.cookies.clear()

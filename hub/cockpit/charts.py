@@ -1,7 +1,7 @@
 """Charts of pages: Vega-Lite specifications, drawn in the browser with the colours of the page's theme."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import msgspec
@@ -41,7 +41,10 @@ def commission_chart(days: Sequence[DayFigures], currency: str) -> dict[str, Any
         if value is not None
     ]
     spend = [{"day": day.day.isoformat(), "spend": day.spend} for day in days[:-1] if day.spend is not None]
-    x = {"field": "day", "type": "temporal", "title": None, "axis": {"format": "%d %b", "tickCount": 8, "grid": False}}
+    x = {
+        "field": "day", "type": "temporal", "title": None, "axis": {"format": "%d %b", "tickCount": 8, "grid": False},
+        "scale": {"domain": [_midnight(days[0].day), _midnight(days[-1].day + timedelta(days=1))]},
+    }  # fmt: skip
     bars = {
         "data": {"values": rows},
         "mark": {"type": "bar", "width": {"band": 0.8}},
@@ -64,7 +67,7 @@ def commission_chart(days: Sequence[DayFigures], currency: str) -> dict[str, Any
     }
     line = {
         "data": {"values": spend},
-        "mark": {"type": "line", "interpolate": "monotone", "strokeWidth": 1.5},
+        "mark": {"type": "line", "interpolate": "monotone", "strokeWidth": 1.5, "point": len(spend) == 1},
         "encoding": {
             "x": {**x, "timeUnit": "utcyearmonthdate", "bandPosition": 0.5},
             "y": {"field": "spend", "type": "quantitative"},
@@ -72,6 +75,11 @@ def commission_chart(days: Sequence[DayFigures], currency: str) -> dict[str, Any
         },
     }
     return {"$schema": SCHEMA, "width": "container", "height": 220, "layer": [bars, line] if spend else [bars]}
+
+
+def _midnight(day: date) -> dict[str, Any]:
+    """The start of a day as Vega-Lite writes it."""
+    return {"year": day.year, "month": day.month, "date": day.day, "utc": True}
 
 
 def days_chart(counts: Mapping[date, int], measure: str) -> dict[str, Any]:

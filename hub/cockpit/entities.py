@@ -13,6 +13,7 @@ from bot.core.permissions import visible
 from bot.digests.message import chart_days
 from hub.cockpit.charts import commission_chart
 from hub.cockpit.entity_table import EntityTable, state_of
+from hub.cockpit.figures import NONE, Show
 from hub.cockpit.page import Cockpit, Visit, each
 from hub.cockpit.parts import joined
 from storage.catalogue.groups import ARCHIVED, SORTED, tags_of
@@ -250,12 +251,37 @@ async def _fields(visit: Visit, entity: Any) -> list[tuple[str, str]]:
         of_noun = names.get(name, names.get(name.removesuffix("s"), {}))
         if isinstance(value, list):
             value = [of_noun.get(part, part) if isinstance(part, str) else part for part in value]
-        text = visit.show.text(of_noun.get(value, value) if isinstance(value, str) else value)
-        if text == "–":
-            lacking.append(label if label.startswith("URL") else label[:1].lower() + label[1:])
+        rows = _rows(visit.show, label, of_noun.get(value, value) if isinstance(value, str) else value)
+        if rows:
+            fields += rows
         else:
-            fields.append((label, text))
+            lacking.append(label if label.startswith("URL") else label[:1].lower() + label[1:])
     return [*fields, ("Not set", ", ".join(lacking))] if lacking else fields
+
+
+def _rows(show: Show, label: str, value: Any) -> list[tuple[str, str]]:
+    """A setting as lines of label and text; none where it is not set. One that has parts has a line for each."""
+    if isinstance(value, msgspec.Struct):
+        value = msgspec.structs.asdict(value)
+    if isinstance(value, dict):
+        return [(f"{label}: {name}", text) for name, part in value.items() if (text := _parts(show, part))]
+    text = _parts(show, value)
+    return [(label, text)] if text else []
+
+
+def _parts(show: Show, value: Any) -> str:
+    """What is set of a value, in one line: what it switches off, its texts, then the rest by name. Empty if nothing."""
+    if isinstance(value, msgspec.Struct):
+        value = msgspec.structs.asdict(value)
+    if isinstance(value, list | tuple | set):
+        return ", ".join(text for part in value if (text := _parts(show, part)))
+    if isinstance(value, dict):
+        named = [(name.replace("_", " "), part) for name, part in value.items() if part is not True]
+        off = [f"not {name}" for name, part in named if part is False]
+        set_ = [(name, text) for name, part in named if part is not False and (text := _parts(show, part))]
+        return " · ".join([*off, *(text if name in {"url", "method"} else f"{name} {text}" for name, text in set_)])
+    text = show.text(value)
+    return "" if text == NONE else text
 
 
 def _in_words(rule: dict[str, Any]) -> str:

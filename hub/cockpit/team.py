@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 
@@ -10,6 +11,8 @@ from hub.cockpit.charts import days_chart
 from hub.cockpit.page import Cockpit, Visit
 from storage.imports.plans import TITLES
 from storage.outbound.webhooks import EVENTS
+
+MOST_NAMED = 10  # parts of a list in one line
 
 
 def team_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
@@ -77,4 +80,13 @@ def _fired(visit: Visit, fired_on: list[str] | None) -> dict[str, Any] | None:
 
 
 def _in_words(arguments: dict[str, Any]) -> str:
-    return " ".join(f"{name}={value}" for name, value in arguments.items())
+    """A command's arguments in one line, lists by their length where they are long."""
+    return " ".join(f"{name}={_short(value)}" for name, value in arguments.items())
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return f"{len(value):,} of them" if len(value) > MOST_NAMED else ",".join(_short(part) for part in value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return msgspec.json.encode(value).decode() if isinstance(value, dict) else str(value)

@@ -4,6 +4,7 @@ import pytest
 
 from bot.render import figures
 from storage.ledger.facts import Settlement
+from storage.ledger.reports.forecast import Accuracy
 from storage.ledger.reports.report_rows import ReportRow
 
 
@@ -44,3 +45,17 @@ def test_the_part_of_an_amount_that_has_a_rate_is_shown() -> None:
 )  # fmt: skip
 def test_a_change_is_read_at_a_glance(now: int | None, before: int | None, shown: str) -> None:
     assert figures.change(now, before) == shown
+
+
+@pytest.mark.parametrize(
+    ("inside", "days", "shown"),
+    [
+        (0, 0, ""),
+        (1, 1, "1 of 1 past outcome was inside its range."),
+        (2, 9, "2 of 9 past outcomes were inside their range."),
+        (8, 10, "Of 10 past outcomes 80% were inside their range."),
+        (900, 1200, "Of 1,200 past outcomes 75% were inside their range."),
+    ],
+)
+def test_few_past_outcomes_are_counted_and_many_are_a_share(inside: int, days: int, shown: str) -> None:
+    assert figures.outcomes_inside(Accuracy(days=days, inside=inside)) == shown

@@ -35,3 +35,19 @@ async def test_a_hub_that_ends_fails_the_demo_at_once(monkeypatch: pytest.Monkey
     async with AsyncExitStack() as stack:
         with pytest.raises(demo.DemoFailed, match="the hub has ended while the demo waited for the hub"):
             await demo.Demo(tmp_path, stack)._start_hub()
+
+
+@pytest.mark.slow
+async def test_the_demos_players_are_people_who_reach_the_casino(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with AsyncExitStack() as stack:
+        show = demo.Demo(tmp_path, stack)
+        await show.lifecycle()
+        async with show._shell(quiet=True) as run:
+            report = await run("stats yesterday by offer offer=lucky-star-spring")
+            countries = await run("stats yesterday by country campaign=spring-push")
+    (row,) = report["rows"]
+    assert (row["clicks"], row["registrations"]["merged"], row["first_deposits"]["merged"]) == (40, 12, 4)
+    assert {row["group"]["country"]: row["clicks"] for row in countries["rows"]} == {"DE": 45, "AT": 15}
+    assert "60 clicks redirected, 40 went on to the casino, 17 postbacks accepted" in capsys.readouterr().out

@@ -30,6 +30,16 @@ def test_every_page_fits_and_can_be_read(browser: Browser, hub: Deployment, widt
     assert faults == [], "\n".join(faults)
 
 
+@pytest.mark.parametrize("width", [1280, 1440, 1920])
+def test_tables_side_by_side_are_whole_at_a_desk(browser: Browser, hub: Deployment, width: int) -> None:
+    screen = Screen(browser, hub, width=width).sign_in()
+    for path in ("/cockpit", "/cockpit/team"):
+        tables = screen.open(path).drawn().page.locator(".halves .wide")
+        assert tables.count() > 0, path
+        assert tables.evaluate_all("all => all.map(one => one.scrollWidth - one.clientWidth)") == [0] * tables.count()
+    screen.close()
+
+
 @pytest.mark.parametrize("width", [360, 1360])
 @pytest.mark.parametrize("path", ["/cockpit", "/cockpit/logs/clicks"])
 def test_what_happens_now_comes_without_moving_anything(
