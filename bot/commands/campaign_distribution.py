@@ -13,7 +13,7 @@ from bot.core.arguments import Arguments, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.message import Block, Chart, Message, Notice, Series, Table, Text
-from bot.render.figures import NONE, change, count, money
+from bot.render.figures import HOW_SURE, NONE, change, count, how_sure, money
 from storage.catalogue import distribution
 from storage.catalogue.distribution import Evidence, Step, Weights
 from storage.catalogue.entities import codes
@@ -105,16 +105,19 @@ def _switch_on(made: CampaignDistribution) -> str:
 def _table(ctx: Context, made: CampaignDistribution) -> Table:
     rows = tuple(
         (_name(ctx, offer), f"{offer.share:.1f} %", f"{offer.by_hand:.1f} %", count(offer.clicks),
-         _earnings(offer, made.currency), money(offer.first_deposit, made.currency),
+         _earnings(offer, made.currency), how_sure(offer.earnings, offer.spread),
+         money(offer.first_deposit, made.currency),
          NONE if offer.arrived is None else f"{offer.arrived:.0%}", NONE if offer.best is None else f"{offer.best:.0%}")
         for offer in made.offers
     )  # fmt: skip
-    columns = ("Offer", "Share now", "By hand", "Clicks", "A click earns", "An FTD brings", "Arrived", "Earns most")
+    columns = ("Offer", "Share now", "By hand", "Clicks", "A click earns", "How sure", "An FTD brings", "Arrived",
+               "Earns most")  # fmt: skip
     legend = (
         "A click earns: estimate ± standard deviation, late commission included · Arrived: share of the commission "
-        "that has come · Earns most: the probability, which the share follows within its limits"
+        f"that has come · Earns most: the probability, which the share follows within its limits · {HOW_SURE}"
     )
-    return Table(columns, rows, numeric=tuple(range(1, 8)), phone=(0, 1, 4, 7), legend=legend)
+    numeric = tuple(place for place in range(1, 9) if place != 5)
+    return Table(columns, rows, numeric=numeric, phone=(0, 1, 4, 5, 8), legend=legend)
 
 
 def _name(ctx: Context, offer: OfferShare) -> str:

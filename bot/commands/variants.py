@@ -15,7 +15,7 @@ from bot.core.arguments import EMPTIES, Arguments, choices, percentage, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.message import Block, Button, Buttons, Message, Notice, Table, Text
-from bot.render.figures import NONE, money
+from bot.render.figures import HOW_SURE, NONE, how_sure, money
 from storage.catalogue import distribution, names, sites, variants
 from storage.catalogue.sites import Site
 from storage.catalogue.variant_distribution import VariantDistribution, begin, of_site, store
@@ -128,12 +128,12 @@ def _shares(shown: VariantDistributionShown) -> tuple[Block, ...]:
     rows = tuple(
         (of.variant, f"{of.share:.0f}%", f"{of.by_hand:.0f}%",
          NONE if of.earnings is None else f"{money(of.earnings, shown.currency)} ± {money(of.spread, shown.currency)}",
-         NONE if of.best is None else f"{of.best:.0%}")
+         how_sure(of.earnings, of.spread), NONE if of.best is None else f"{of.best:.0%}")
         for of in shown.shares
     )  # fmt: skip
-    columns = ("Variant", "Share", "By hand", "A visitor earns", "Earns most")
+    columns = ("Variant", "Share", "By hand", "A visitor earns", "How sure", "Earns most")
     note = (Notice("info", f"Shares stay as they are: {shown.note}"),) if shown.note else ()
-    return Table(columns, rows, numeric=(1, 2, 3, 4)), *note, Text(won_in_words(
+    return Table(columns, rows, numeric=(1, 2, 3, 5), legend=HOW_SURE), *note, Text(won_in_words(
         shown.won, holdout=shown.holdout, since=shown.since, currency=shown.currency
     ))  # fmt: skip
 

@@ -104,6 +104,17 @@ def change(value: float | None, usual: float | None, *, gap: str = "") -> str:
 _MOST_CHANGE = 1_000  # per cent
 
 
+def how_sure(estimate: int | None, spread: int | None) -> str:
+    """How far an estimate can be relied on, by its standard deviation."""
+    if estimate is None or spread is None:
+        return NONE
+    return next((words for most, words in _SURE if spread <= most * abs(estimate)), "hardly known yet")
+
+
+_SURE = ((0.12, "well known"), (0.3, "roughly known"), (0.6, "a rough guess"))
+HOW_SURE = "How sure: well known is within a fifth, a rough guess may be half or double"
+
+
 def commission(row: ReportRow, currency: str) -> str:
     """Revenue of days that are not settled yet is pending, never 0."""
     return money(row.commission, currency, missing=missing(row, "commission"))

@@ -10,6 +10,7 @@ from bot.chat.questions import questions
 from bot.commands.campaign_distribution import won_in_words
 from bot.commands.variants import VariantDistributionShown
 from bot.core.command import COMMANDS
+from bot.render.figures import how_sure
 from hub.cockpit.page import Cockpit, Visit
 from storage.catalogue import sites
 from storage.catalogue.sites import Version
@@ -62,7 +63,7 @@ async def _editor(visit: Visit, fault: Refused | None = None) -> Response[Any]:
         others=[Offer(code, name) for code, name in names.items() if code not in site.offers],
         variants=variants, won=_won(variants.distribution) if variants and variants.distribution else "",
         casinos=[casinos[code] for code in sorted(shown_casinos) if code in casinos],
-        differences=_differences(published, by_id),
+        differences=_differences(published, by_id), how_sure=how_sure,
     )  # fmt: skip
 
 

@@ -1,9 +1,10 @@
 """What visitors of a site's variants have earned: visitors and FTDs by variant, each FTD worth what one of its offer
 brings in all (settled commission, the forecast where it pends)."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from math import sqrt
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from sqlalchemy import Row, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.ledger.clicks.click_id import Codec, first_id_at
-from storage.ledger.distribution.earnings import OfferDay, OfferHistory, click_values
+from storage.ledger.distribution.earnings import ClickValue, OfferDay, OfferHistory, click_values
 from storage.ledger.distribution.holdout import held_out
 from storage.ledger.distribution.uplift import OfferOutcome
 from storage.reports.analytics import named_variant
@@ -47,33 +48,38 @@ async def variant_earnings(
     rows = [row for row in (await report_of(tx, query, apart)).rows if row.group["offer"] in ids]
     by_offer = await days_by_offer(tx, query, rows)
     histories = {ids[days.offer]: offer_history(days, query, now) for days in by_offer}
-    values = {
-        offer_id: value.first_deposit
-        for offer_id, value in zip(histories, click_values(list(histories.values())), strict=True)
-    }  # fmt: skip
+    worth = dict(zip(histories, click_values(list(histories.values())), strict=True))
     first = today - timedelta(days=DAYS - 1)
     visitors, deposits = await _visitors(tx, site.id, first), await _first_deposits(tx, site.id, first)
-    usual = sum(values.values()) / len(values) if values else 0.0
     return VariantEarnings(
-        histories={code: _history(code, visitors, deposits, values, usual, first) for code in variants},
-        values=values, faults=tuple(faults_of(rows, ids, await held_offers(tx, site.team_id))),
+        histories={code: _history(code, visitors, deposits, worth, first) for code in variants},
+        values={offer_id: value.first_deposit for offer_id, value in worth.items()},
+        faults=tuple(faults_of(rows, ids, await held_offers(tx, site.team_id))),
         settled=any(days.settled for days in by_offer),
-    )  # fmt: skip
+    )
 
 
 def _history(
     code: str, visitors: dict[tuple[str, date], int], deposits: dict[tuple[str, date, int], int],
-    values: dict[int, float], usual: float, first: date,
+    worth: dict[int, ClickValue], first: date,
 ) -> OfferHistory:  # fmt: skip
-    days = []
+    usual = ClickValue(mean=0.0, spread=0.0, first_deposit=_mean([value.first_deposit for value in worth.values()]))
+    days, by_offer = [], Counter[int]()
     for n in range(DAYS):
         day = first + timedelta(days=n)
         of_day = {offer: count for (variant, at, offer), count in deposits.items() if (variant, at) == (code, day)}
-        worth = sum(count * values.get(offer, usual) for offer, count in of_day.items())
+        by_offer.update(of_day)
+        commission = sum(count * worth.get(offer, usual).first_deposit for offer, count in of_day.items())
         days.append(OfferDay(
-            clicks=visitors.get((code, day), 0), first_deposits=sum(of_day.values()), commission=round(worth)
+            clicks=visitors.get((code, day), 0), first_deposits=sum(of_day.values()), commission=round(commission)
         ))  # fmt: skip
-    return OfferHistory(days=tuple(days))
+    strays = sum((count * worth.get(offer, usual).first_deposit_spread) ** 2 for offer, count in by_offer.items())
+    whole = abs(sum(day.commission or 0 for day in days))
+    return OfferHistory(days=tuple(days), doubt=sqrt(strays) / whole if whole else 0.0)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
 
 
 async def _visitors(tx: AsyncConnection, site_id: int, first: date) -> dict[tuple[str, date], int]:
@@ -117,7 +123,7 @@ async def variant_outcomes(
     sides: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0])
     for offer_id, click_id in await tx.execute(query):
         sides[offer_id][held_out(site.id, codec.encode(click_id), holdout)] += 1
-    usual = sum(values.values()) / len(values) if values else 0.0
+    usual = _mean(list(values.values()))
     return [
         OfferOutcome(distributed=of[0], held_out=of[1], value=values.get(offer_id, usual))
         for offer_id, of in sides.items()

@@ -32,6 +32,7 @@ _LEAST_ALIKE, _MOST_ALIKE = 2.0, 40.0  # payments that a common rate may be wort
 DRIFTS = (0.0, 0.0003, 0.0015)  # by which the relative variance of FTDs per click may grow a day
 _DRIFTING = (0.6, 0.2, 0.2)  # how likely each is, in offers that have shown it
 _CHANGED = 8.0  # log likelihood ratio from which a rate has changed: one day in some thousands by chance
+_LEAST_DUE = 1e-6  # exposure of a delay by which nothing was due
 _UNLIKELY = 1e-4  # share of a delay below which it is left out
 _EVERY_DAY = 0.02  # share of each delay that is spread evenly, so that no day is impossible
 
@@ -53,9 +54,14 @@ class OfferDay(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OfferHistory(msgspec.Struct, frozen=True, kw_only=True):
-    """Days of one offer, oldest first, the same calendar days for all offers."""
+    """Days of one offer, oldest first, the same calendar days for all offers.
+
+    `doubt`: where a day's commission is an estimate of all that its FTDs bring, the standard deviation of that, in
+    parts of it; None where commission is what a platform states, sooner or later.
+    """
 
     days: tuple[OfferDay, ...]
+    doubt: float | None = None
 
     @property
     def clicks(self) -> int:
@@ -77,14 +83,15 @@ class OfferHistory(msgspec.Struct, frozen=True, kw_only=True):
 class ClickValue(msgspec.Struct, frozen=True, kw_only=True):
     """Earnings per click in micro-units, and their standard deviation. `arrived` is the share of the clicks'
     commission that has come by now, `payments` how many independent payments are behind it, `first_deposit` what an
-    FTD brings in all (a click, where no FTDs are reported). `common`: the part of the standard deviation by which all
-    offers with such a part stray together."""
+    FTD brings in all (a click, where no FTDs are reported), with its standard deviation. `common`: the part of the
+    standard deviation by which all offers with such a part stray together."""
 
     mean: float
     spread: float
     arrived: float = 0.0
     payments: float = 0.0
     first_deposit: float = 0.0
+    first_deposit_spread: float = 0.0
     common: float = 0.0
 
 
@@ -115,7 +122,7 @@ _CONVERSION_DELAYS = (
     _Delay(prior=3.0), _Delay(0.3, prior=3.0), _Delay(0.6), _Delay(0.8), _Delay(0.88), *(_Delay(0.5, w) for w in _WAITS)
 )  # fmt: skip
 _COMMISSION_DELAYS = (
-    _Delay(prior=16.0), *(_Delay(decay, grows=grows) for decay in (0.6, 0.8, 0.9) for grows in (False, True)),
+    _Delay(prior=32.0), *(_Delay(decay, grows=grows) for decay in (0.6, 0.8, 0.9) for grows in (False, True)),
     *(_Delay(0.5, wait, grows) for wait in _WAITS for grows in (False, True)),
     *(_Delay(0.0, hold, grows) for hold in _HOLDS for grows in (False, True)),
 )  # fmt: skip
@@ -170,7 +177,8 @@ def _cohorts(history: OfferHistory, reported: bool, usual: float) -> Cohorts:
 
 def _value(history: OfferHistory, reported: bool, conversion: _Rate, once: _Rate, share: _Rate) -> ClickValue:
     """FTDs per click times all that an FTD brings; these rates are taken to be independent."""
-    first_deposit, variance = once.mean + share.mean, once.variance + share.variance
+    first_deposit = once.mean + share.mean
+    variance = once.variance + share.variance + ((history.doubt or 0.0) * first_deposit) ** 2
     first_deposits = sum(day.first_deposits or 0 for day in history.days)
     of = first_deposits if reported else history.clicks
     arrived = max(once.exposure, share.exposure) if once.mean >= share.mean else share.exposure
@@ -180,7 +188,7 @@ def _value(history: OfferHistory, reported: bool, conversion: _Rate, once: _Rate
             conversion.variance * first_deposit**2 + variance * conversion.mean**2 + conversion.variance * variance
         ),
         arrived=min(arrived / of, 1.0) if of else 0.0, payments=once.events + share.events,
-        first_deposit=first_deposit, common=conversion.mean * sqrt(share.common),
+        first_deposit=first_deposit, first_deposit_spread=sqrt(variance), common=conversion.mean * sqrt(share.common),
     )  # fmt: skip
 
 
@@ -219,7 +227,8 @@ class _Series(msgspec.Struct, frozen=True, kw_only=True):
             exposures=[1.0 * ((day.first_deposits or 0) if reported else day.clicks) for day in days],
             events=[_known(day, scale, shared=False) for day in days],
             variances=[(scale * day.spread) ** 2 if day.commission is None else 0.0 for day in days],
-            delays=_COMMISSION_DELAYS, size=None, per_click=not reported,
+            delays=_COMMISSION_DELAYS if history.doubt is None else _COMMISSION_DELAYS[:1], size=None,
+            per_click=not reported,
         )  # fmt: skip
 
 
@@ -231,14 +240,19 @@ def _known(day: OfferDay, scale: float, *, shared: bool) -> float | None:
 
 def _rates(several: Sequence[_Series], *, first_deposits_per_click: float = 1.0, otherwise: float = 0.0) -> list[_Rate]:
     """Each series' rate. The prior is what the series of one unit have in common, where they have anything; else what
-    those of the other unit have, or `otherwise`, by FTD."""
+    those of the other unit have, or `otherwise`, by FTD. Delays are judged by what they had in common before any was:
+    by what was learnt with a delay each one would confirm itself."""
     learners = {place: _Learner(series) for place, series in enumerate(several) if series.exposures}
     units = [[place for place in learners if several[place].per_click is per_click] for per_click in (False, True)]
     usual = [_Usual(_common([learners[place].known_sums() for place in of])) for of in units]
+    usual = before = _of_both(usual, first_deposits_per_click, otherwise)
     for _ in range(2):
-        usual = _of_both(usual, first_deposits_per_click, otherwise)
-        rates = {place: learner.rate(usual[several[place].per_click]) for place, learner in learners.items()}
-        usual = [of.learnt([rates[place] for place in unit]) for of, unit in zip(usual, units, strict=True)]
+        rates = {
+            place: learner.rate(usual[several[place].per_click], before[several[place].per_click].rate)
+            for place, learner in learners.items()
+        }
+        learnt = [of.learnt([rates[place] for place in unit]) for of, unit in zip(usual, units, strict=True)]
+        usual = _of_both(learnt, first_deposits_per_click, otherwise)
     nothing = [_Rate(series.nothing, 0.0, 0.0, 0.0) for series in several]
     return [rates.get(place, rate) for place, rate in enumerate(nothing)]
 
@@ -252,13 +266,14 @@ class _Usual(msgspec.Struct, frozen=True):
 
     def learnt(self, rates: Sequence[_Rate]) -> "_Usual":
         """The same by what the series have turned out to be: the mean of their own rates and how far these differ, each
-        weighed by how sure it is (method of moments of a Gamma-Poisson model)."""
+        weighed by how sure it is (method of moments of a Gamma-Poisson model). One that is less sure than what all have
+        in common, since its delay is not known, says nothing."""
         drifting = _drifting_alike(rates)
         means, whole, strays, certain = 0.0, 0.0, _FEW_SERIES / PRIOR_PAYMENTS, _FEW_SERIES
         for rate in rates:
-            payments = rate.mean**2 / rate.variance - self.payments if rate.variance else 0.0
+            payments = rate.mean**2 / rate.variance - self.payments if rate.variance and rate.events else 0.0
             due = (payments + self.payments) * self.rate / rate.mean - self.payments if rate.mean > 0 else 0.0
-            if due <= 0:
+            if due <= 0 or payments < 0:
                 continue
             sure = due / (due + PRIOR_PAYMENTS)
             means, whole = means + sure * payments / due, whole + sure
@@ -309,15 +324,23 @@ class _Learner:
         self._passed = [sum(map(mul, counted, due)) for due in self._due]
 
     def known_sums(self) -> tuple[float, float]:
-        """Events of the known days, and the exposure that was due on them as far as the priors of the delays tell."""
-        shares = _weighed(self._priors)
+        """Events of the known days, and the exposure that was due on them as far as the days alone tell: the delays are
+        weighed by on which of the days events came, whatever the rate is (a Poisson process given its total), so that
+        one by which hardly anything was due yet does not make the rate out of nothing."""
+        size = self._series.size or _size(self._series, 0.0)
+        payments = sum(self._arrived) / size
+        evidence = [
+            own + (explains / size - payments * log(passed + _LEAST_DUE) if payments else 0.0)
+            for own, explains, passed in zip(self._priors, self._explained, self._passed, strict=True)
+        ]
+        shares = _weighed(evidence)
         return sum(self._events), sum(share * sum(due) for share, due in zip(shares, self._due, strict=True))
 
-    def rate(self, usual: _Usual) -> _Rate:
+    def rate(self, usual: _Usual, before_delays: float) -> _Rate:
         """The rate with each delay, weighed by how well that explains the days: a Gamma posterior, which counts in
-        payments of one size."""
+        payments of one size. `before_delays` is the usual rate that delays are judged by."""
         prior, size = usual.rate, self._series.size or _size(self._series, usual.rate)
-        delays = self._delays(size=size, prior=prior)
+        delays = self._delays(size=size, prior=before_delays)
         expected = [sum(share * due[at] for share, due in delays) for at in range(len(self._known))]
         if self._series.size is not None:
             return self._drifting(delays, expected, usual)

@@ -108,6 +108,15 @@ class _Periods(msgspec.Struct, frozen=True):
             players=sum(n for n, part in began if any(part)), leaving=leaving,
         )  # fmt: skip
 
+    @property
+    def information(self) -> float:
+        """How sure the known days are of what a player brings: 1 divided by the variance, in squares of the mean."""
+        if not self.due:
+            return 0.0
+        players = PLAYER_VARIANCE * sum(2 * sum(row) - row[-1] for row in self.shared)
+        days = _DAY_VARIANCE * self.leaving**2 * sum(self.player_days)
+        return sum(self.due) ** 2 / (players + days)
+
     def fit(self, usual: _Usual) -> _Fit:
         """What a player brings in all, by the weeks and by what is usual: a normal posterior."""
         before, common = 1 / (OFFER_VARIANCE * usual.mean**2), usual.variance * usual.mean**2
@@ -152,14 +161,15 @@ def _parts(known: tuple[bool, ...], half_life: float) -> list[list[float]]:
 
 def _usual(several: Sequence[Sequence[_Periods]], likely: Sequence[float], otherwise: float) -> _Usual:
     """What players bring, as a mean of offers by how sure each one's figure is, without sign: losses are an offer's
-    own; the fewer players there are, the more it is what FTDs of other offers bring."""
-    means, whole, players = 0.0, 0.0, 0.0
+    own; the less sure it is, the more it is what FTDs of other offers bring."""
+    means, whole, known = 0.0, 0.0, 0.0
     for own in several:
         if due := sum(share * sum(of.due) for share, of in zip(likely, own, strict=True)):
-            sure = own[0].players / (own[0].players + PLAYER_VARIANCE / OFFER_VARIANCE)
-            means, whole = means + sure * sum(own[0].amounts) / due, whole + sure
-            players += own[0].players
-    mean, known = (abs(means) / whole if whole else 0.0), players / PLAYER_VARIANCE
+            information = sum(share * of.information for share, of in zip(likely, own, strict=True))
+            sure = information / (information + 1 / OFFER_VARIANCE)
+            means, whole = means + sure * abs(sum(own[0].amounts)) / due, whole + sure
+            known += information
+    mean = means / whole if whole else 0.0
     if otherwise:
         mean = (known * mean + otherwise / _OTHER_VARIANCE) / (known + 1 / _OTHER_VARIANCE)
     return _Usual(mean or 1.0, 1 / (known + 1 / (_OTHER_VARIANCE if otherwise else _ANY_VARIANCE)))

@@ -38,10 +38,12 @@ async def trial(say: Asker, words: str = "holdout=0") -> tuple[int, dict[str, di
     return made["id"], ids
 
 
-async def days(say: Asker, site: int, ids: dict[str, dict[str, int]], *, ftds: dict[str, dict[str, int]]) -> None:
-    """Sixteen days up to yesterday: 100 visitors of each variant a day, and FTDs by variant and offer. An FTD of the
+async def days(
+    say: Asker, site: int, ids: dict[str, dict[str, int]], *, ftds: dict[str, dict[str, int]], count: int = 16
+) -> None:
+    """So many days up to yesterday: 100 visitors of each variant a day, and FTDs by variant and offer. An FTD of the
     early offer pays 50 at once, one of the late offer 200 six days later."""
-    for back in range(16, 0, -1):
+    for back in range(count, 0, -1):
         day, at = days_ago(say, back), say.now - timedelta(days=back)
         clicks = {code: [first_id_at(at) + 1000 * n + place for n in range(100)] for place, code in enumerate("ab")}
         async with say.database.begin() as tx:
@@ -59,9 +61,9 @@ async def days(say: Asker, site: int, ids: dict[str, dict[str, int]], *, ftds: d
                                     click_id=clicks[code][place])  # fmt: skip
                     place += 1
         for tag, paid in (("early", 50), ("late", 200 if back <= 10 else 0)):
-            count = sum(of.get(tag, 0) for of in ftds.values())
-            await reported(say, ids[tag], day, at=say.now, tag=tag, first_deposits=count,
-                           commission_cpa=count * paid * EURO)  # fmt: skip
+            n = sum(of.get(tag, 0) for of in ftds.values())
+            await reported(say, ids[tag], day, at=say.now, tag=tag, first_deposits=n,
+                           commission_cpa=n * paid * EURO)  # fmt: skip
     await merge(say)
 
 
@@ -91,8 +93,23 @@ async def test_visitors_move_to_the_variant_whose_players_earn_most(opened: Open
         assert b["earnings"] > 1.5 * a["earnings"] > 0
         assert b["best"] > 0.9
         assert "A visitor earns" in say.shown
+        assert "roughly known" in say.shown
         await say("variant distribute wall off")
         assert (await say("variant list wall"))["distribution"] is None
+
+
+@pytest.mark.slow_on_postgresql
+async def test_one_settled_day_is_shown_as_the_guess_it_is(opened: Opened) -> None:
+    """Visitors of A earned 2.50 each, those of B 6."""
+    async with asking(opened) as say:
+        site, ids = await trial(say)
+        await days(say, site, ids, ftds={"a": {"early": 5}, "b": {"late": 3}}, count=1)
+        assert await tick(runtime_of(say)) == 1
+        a, b = (await say("variant list wall"))["distribution"]["shares"]
+        assert 1.0 * EURO < a["earnings"] < 7.5 * EURO
+        assert 2.0 * EURO < b["earnings"] < 18 * EURO
+        assert "How sure" in say.shown
+        assert "a rough guess" in say.shown or "hardly known yet" in say.shown
 
 
 @pytest.mark.slow_on_postgresql
