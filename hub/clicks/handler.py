@@ -143,7 +143,10 @@ class Clicks:
             if await self._runtime.configuration.look(config_version.current) != self._seen_change:
                 async with self._runtime.configuration.read() as tx:
                     version = await config_version.current(tx)
-                    self.state.plans = await plans.load(tx, self._runtime.settings.public_url, self.state.plans)
+                    before = self.state.plans
+                    self.state.plans = await plans.load(tx, self._runtime.settings.public_url, before)
+                if self.state.plans.recognitions() != before.recognitions():
+                    self.writer.forget_visitors()
                 self._hosts.replace(self.state.plans.hosts)
                 self._seen_change = version
         if self._runtime.snapshot is None:

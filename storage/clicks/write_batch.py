@@ -21,7 +21,7 @@ from storage.clicks.batch_statements import (
     VisitorRow,
 )
 from storage.clicks.bursts import BurstCounter
-from storage.clicks.visitors import OFFER, OFFER_BITS, FurtherKeys, SeenVisitor, Visitors
+from storage.clicks.visitors import OFFER, OFFER_BITS, FurtherKeys, KeyPair, SeenVisitor, SharedVisitors, Visitors
 from storage.clicks.write_jobs import (
     BOTS,
     CLICKS,
@@ -57,6 +57,9 @@ DIVISION_BY_ZERO, UNIQUE_VIOLATION = "22012", "23505"
 MOST_AGENTS = 10_000  # whose keys are remembered from one piece of a spool to the next
 
 Query = Callable[..., Awaitable[Sequence[tuple[Any, ...]]]]
+
+Recognised = tuple[ClickJob, FurtherKeys, list[int]]
+"""A click of a campaign that knows its visitors otherwise, and the keys that are not known yet."""
 
 FaultKey = tuple[int, int, str, str]
 """team, day (days since 1970), kind, subject."""
@@ -167,6 +170,10 @@ class Overtaken(Exception):
     """Another process kept a visitor of the batch meanwhile, or a click of it is stored already; nothing of it is."""
 
 
+class Mistaken(Overtaken):
+    """A visitor whom the batch presumed to be new had been seen; by now they are remembered."""
+
+
 class Batch:
     """Everything one transaction writes."""
 
@@ -191,6 +198,8 @@ class Batch:
         self._since = self._now = 0
         self._hopeful = hopeful and state.connection.shared
         self._unkept: list[SeenVisitor] = []  # visitors for the last statement
+        self._presumed: list[int] = []  # keys of visitors who are new unless that statement finds them
+        self._new: list[SeenVisitor] = []  # who is to be remembered once it is committed
         self._prepared = NO_ROWS
 
     async def store(self, now: datetime, decided: Callable[[], None]) -> None:
@@ -231,7 +240,7 @@ class Batch:
         records = _as_json([_record(click, agent) for click, agent in rows])
         if self.outgoing:
             await self._write_together(connection.query, records)
-            records, self._unkept = NO_ROWS, []
+            records, self._unkept, self._presumed = NO_ROWS, [], []
             for outgoing_job in self.outgoing:
                 await self._go(outgoing_job)
         decided()
@@ -250,19 +259,60 @@ class Batch:
             [RollupRow(*key, *row) for key, row in sorted(rollup.items())],
             [FaultRow(*key, n) for key, n in sorted(failed.items())], [TouchMark(*mark) for mark in self._marks],
         )  # fmt: skip
+        texts = _as_json(kept), records, *map(_as_json, rows)
         try:
-            await query(POSTGRES_BATCH, _as_json(kept), records, *map(_as_json, rows), self._since, len(kept))
+            *seen, _ = await query(POSTGRES_BATCH, *texts, self._since, len(kept), self._presumed)
         except Exception as error:
             if sqlstate_of(error) in (DIVISION_BY_ZERO, UNIQUE_VIOLATION):
                 raise Overtaken from None
             raise
+        if seen:
+            self._shared_visitors.learn(seen)
+            self._shared_visitors.presumption(wrong=True)
+            raise Mistaken
 
     async def _decide(self) -> None:
-        state = self._state
         keys = visitor_keys(self.clicks)
-        entries = await state.visitors.find(self._connection, keys, self._since) if keys else {}
+        recalling = self._hopeful and all(map(_is_plain, self.clicks))
+        new, further = self._choose(await (self._recall(keys) if recalling else self._find(keys)))
+        if self._presumed and any(job.click.cap for job in self.clicks):  # a cap that a mistake fills is full for all
+            new, further = self._choose(await self._recall(keys, ask=True))
+        if budgeted := [job for job in self.clicks if job.click.budgets]:
+            await self._charge(budgeted)
+        await self._reserve([job for job in self.clicks if job.click.cap])
+        if new:
+            await self._remember(new)
+        if recalling:
+            self._new = self._unkept
+        if further:
+            await self._remember_further(further)
+
+    async def _find(self, keys: list[KeyPair]) -> dict[int, int]:
+        return await self._state.visitors.find(self._connection, keys, self._since) if keys else {}
+
+    async def _recall(self, keys: list[KeyPair], *, ask: bool = False) -> dict[int, int]:
+        """Entries of visitors that are remembered; others are presumed to be new, or asked for where that is better."""
+        visitors = self._shared_visitors
+        entries, self._presumed = visitors.recall(keys, self._since)
+        if self._presumed and (ask or not visitors.presuming):
+            await visitors.ask(self._connection, self._presumed, self._since)
+            entries, _ = visitors.recall(keys, self._since)
+            self._presumed = []
+        return entries
+
+    @property
+    def _shared_visitors(self) -> SharedVisitors:
+        assert isinstance(self._state.visitors, SharedVisitors)  # noqa: S101 - on PostgreSQL
+        return self._state.visitors
+
+    def _choose(self, entries: dict[int, int]) -> tuple[dict[int, ClickJob], list[Recognised]]:
+        """Have every click choose where it goes; those of new visitors, and those whose campaigns know them otherwise.
+
+        `entries` gets the visitors of these clicks.
+        """
+        state = self._state
         new: dict[int, ClickJob] = {}
-        further: list[tuple[ClickJob, FurtherKeys, list[int]]] = []
+        further: list[Recognised] = []
         for job in self.clicks:
             visitor = job.visitor_id
             if not visitor:
@@ -281,15 +331,9 @@ class Batch:
                 state.decide(job)
                 new[visitor] = job
                 entries[visitor] = job.click.id << OFFER_BITS | job.click.offer_id
-        if budgeted := [job for job in self.clicks if job.click.budgets]:
-            await self._charge(budgeted)
-        await self._reserve([job for job in self.clicks if job.click.cap])
-        if new:
-            await self._remember(new)
-        if further:
-            await self._remember_further(further)
+        return new, further
 
-    async def _remember_further(self, jobs: Iterable[tuple[ClickJob, FurtherKeys, list[int]]]) -> None:
+    async def _remember_further(self, jobs: Iterable[Recognised]) -> None:
         """Keep visitors of campaigns that know them otherwise, those who are forgotten at the same time together."""
         by_lifetime: defaultdict[int, dict[int, SeenVisitor]] = defaultdict(dict)
         deciding: dict[int, ClickJob] = {}  # by the key that says whether a visitor is new
@@ -548,8 +592,17 @@ class Batch:
         if len(self._known_before) > MOST_AGENTS:
             self._known_before.clear()
         self._known_before |= self._agents
+        if self._presumed:
+            self._shared_visitors.presumption(wrong=False)
+        if self._new:
+            self._shared_visitors.learn(self._new)
         self._state.visitors.committed(self._since)
         self._state.touches.written(self._marks)
+
+
+def _is_plain(job: ClickJob) -> bool:
+    """Whether a click's visitor is known by its campaign, for a day, and uses up no budget."""
+    return job.further is None and job.click.campaign_id != 0 and not job.click.budgets
 
 
 def are_plain(clicks: Iterable[Click]) -> bool:
