@@ -62,9 +62,9 @@ class PastShares(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CampaignDistribution(msgspec.Struct, frozen=True, kw_only=True):
-    """How a campaign distributes. `note` says why the shares are not changed now; `won` compares with the holdout
-    since `since`, of all visitors
-    also where a segment is asked for. Amounts are micro-units of `currency`."""
+    """How a campaign distributes. `note` says why the shares are not changed now, or what it lacks to be distributed;
+    `won` compares with the holdout since `since`, of all visitors also where a segment is asked for. Amounts are
+    micro-units of `currency`."""
 
     campaign: str
     distribute: str
@@ -99,6 +99,8 @@ def distribution_card(ctx: Context, made: CampaignDistribution) -> Message:
 
 
 def _switch_on(made: CampaignDistribution) -> str:
+    if made.note:
+        return f"It cannot be switched on yet: {made.note}."
     return f"campaign edit {made.campaign} distribute=auto shares its visitors out by what the offers earn."
 
 
@@ -184,7 +186,7 @@ async def show_distribution(ctx: Context, new: DistributionQuery) -> CampaignDis
         holdout=distribution.holdout_of(row) / 100,
         floor=limits.least(max(len(weights.get("", by_hand)), 1)) / 100, most_change=limits.most_change / 100,
         currency=ctx.deployment.currency, since=row.distributed_since,
-        note=_note(ctx, of_all) if row.distribute == distribution.AUTO else None,
+        note=_note(ctx, of_all) if row.distribute == distribution.AUTO else distribution.lacking(row, by_hand) or None,
         offers=_shares(code_of, weights.get(segment or "", {}), by_hand, evidence, paused),
         steps=[_past(step, code_of) for step in steps], won=await _uplift(ctx, row, _newest(of_all)),
     )  # fmt: skip

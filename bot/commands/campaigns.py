@@ -486,10 +486,9 @@ async def _distribute(ctx: Context, campaign_id: int, new: Distributing) -> None
         return
     weights = dict((await campaigns.offer_weights(ctx.tx, [row.id]))[row.id])
     taking_part = sum(weight > 0 for weight in weights.values())
-    if row.site_id is not None and not row.direct:
-        raise Refused("distribute: its visitors choose an offer on the site: set direct=true first", field="distribute")
-    if new.distribute and taking_part < 2:
-        raise Refused("distribute: name at least two offers with a weight above 0", field="distribute")
+    lacking = distribution.lacking(row, weights)
+    if lacking and (new.distribute or distribution.is_chosen_on_site(row)):
+        raise Refused(f"distribute: {lacking}", field="distribute")
     if row.floor is not None and row.floor * taking_part > WHOLE:
         field = "floor" if new.floor is not None else "offers"
         raise Refused(

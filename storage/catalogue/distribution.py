@@ -59,6 +59,19 @@ def holdout_of(campaign: Row[Any]) -> int:
     return HOLDOUT if campaign.holdout is None else int(campaign.holdout)
 
 
+def is_chosen_on_site(campaign: Row[Any]) -> bool:
+    """Whether the campaign's visitors choose an offer on its site, so that nothing is shared out."""
+    return campaign.site_id is not None and not campaign.direct
+
+
+def lacking(campaign: Row[Any], weights: Mapping[int, int]) -> str:
+    """What a campaign with these offers lacks to be distributed, in words; empty if nothing."""
+    if is_chosen_on_site(campaign):
+        return "its visitors choose an offer on the site: set direct=true first"
+    several = sum(weight > 0 for weight in weights.values()) > 1
+    return "" if several else "name at least two offers with a weight above 0"
+
+
 def current(distributed: Any) -> dict[str, Weights]:
     """Weights by segment, from the campaign's column."""
     return {

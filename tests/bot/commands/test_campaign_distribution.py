@@ -123,6 +123,23 @@ async def test_a_campaign_whose_visitors_choose_on_a_site_says_so(opened: Opened
         assert made["distribute"] == "auto"
 
 
+async def test_what_cannot_be_distributed_yet_says_what_it_lacks(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await spring(say)
+        assert (await say("campaign distribution spring"))["note"] is None
+        assert "campaign edit spring distribute=auto shares its visitors out" in say.shown
+        await say("site create Guide market=DE offers=lucky-one,lucky-two")
+        await say("campaign edit spring site=guide")
+        await say("campaign distribution spring")
+        assert (
+            "It cannot be switched on yet: its visitors choose an offer on the site: set direct=true first."
+            in say.shown
+        )
+        await say("campaign edit spring direct=true offers=lucky-one")
+        await say("campaign distribution spring")
+        assert "cannot be switched on yet: name at least two offers with a weight above 0." in say.shown
+
+
 async def test_who_is_limited_to_other_campaigns_sees_and_changes_nothing(opened: Opened) -> None:
     async with asking(opened) as say:
         await spring(say)
