@@ -42,7 +42,7 @@ from storage.ledger.facts import Role
 
 
 async def serve(arguments: argparse.Namespace) -> int:
-    from hub.web import server
+    from hub.web import server, sockets
 
     quiet_logs()
     gc_tuning.few_arenas()
@@ -57,6 +57,7 @@ async def serve(arguments: argparse.Namespace) -> int:
         supervisor.die_with_parent()
     elif arguments.only not in {"jobs", "bots"}:
         server.check_port(arguments.host, arguments.port)
+        sockets.check_files()
     if arguments.workers > 1 and not arguments.only:
         if not away:
             await boot.upgrade_apart(settings)

@@ -9,7 +9,7 @@ from functools import partial
 
 import structlog
 
-from hub.web.sockets import handed_over
+from hub.web.sockets import handed_over, shown
 from storage.db import tasks
 
 log = structlog.get_logger()
@@ -31,7 +31,7 @@ async def supervise(*, host: str, port: int, workers: int) -> int:
         codes.append(await _keep(role, host, port, stopping))
 
     keepers = [tasks.start_loop(f"{role} process", partial(keep_running, role)) for role in roles]
-    print(f"CasinoFlux listens on http://{host}:{port} with {workers} workers", flush=True)  # noqa: T201
+    print(f"CasinoFlux listens on {shown(host, port)} with {workers} workers", flush=True)  # noqa: T201
     await asyncio.gather(*keepers)
     return max(codes)
 

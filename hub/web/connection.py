@@ -158,6 +158,7 @@ class Connection(HttpToolsProtocol):
         if self.cycle is self._taken:
             self.cycle = None
         super().connection_lost(exc)
+        self.cycle = self._answering = None  # they know us: bodies would lie about until the collector comes
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """A client that has said all may wait for the answer all the same: it is the last then."""

@@ -1,6 +1,7 @@
 """One serving process: HTTP, jobs and bots in one event loop, so that one process is all there is."""
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -53,7 +54,7 @@ def _welcome(settings: Settings, host: str, port: int) -> str:
     """Where it listens, where its data lies, what to do next."""
     database = shown_url(settings.database_url)
     return (
-        f"http://{host}:{port}\nDatabase: {database}\n"
+        f"{sockets.shown(host, port)}\nDatabase: {database}\n"
         "Next: 'casinoflux run cockpit' prints a link that signs you in to the cockpit; "
         "'casinoflux run member invite role=owner' invites a colleague"
     )
@@ -76,4 +77,5 @@ def check_port(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise CasinoFluxError(f"cannot listen on {host}:{port} ({error.strerror}): choose another --port") from None
+            fix = "--port" if error.errno in {errno.EADDRINUSE, errno.EACCES} else "--host"
+            raise CasinoFluxError(f"cannot listen on {host}:{port} ({error.strerror}): choose another {fix}") from None

@@ -7,6 +7,8 @@ import socket
 from contextlib import suppress
 from typing import Any
 
+from storage.ledger.errors import CasinoFluxError
+
 _MOST_FILES = 65_536
 _OTHER_FILES = 128  # the database's, helpers', logs', outgoing requests'
 _FEWEST = 64
@@ -21,6 +23,21 @@ def handed_over() -> range:
     """
     ours = os.environ.get("LISTEN_PID") in {str(os.getpid()), str(os.getppid())}
     return range(_FIRST, _FIRST + int(os.environ.get("LISTEN_FDS", "0"))) if ours else range(0)
+
+
+def shown(host: str, port: int) -> str:
+    """The address of a host and port, as a browser takes it."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def check_files() -> None:
+    """Raises CasinoFluxError if so few files may be open that there are none left for visitors."""
+    files = _most_files()
+    if files < _FEWEST + _OTHER_FILES:
+        raise CasinoFluxError(
+            f"only {files} files may be open, and {_FEWEST + _OTHER_FILES} are the fewest: raise LimitNOFILE of the "
+            "service, or ulimit -n"
+        )
 
 
 async def bound(host: str, port: int) -> list[socket.socket]:
@@ -66,9 +83,14 @@ def _bound(family: int, address: Any, *, both: bool) -> socket.socket:
 
 
 def most_connections() -> int:
-    """How many connections there may be beside the files the hub needs itself.
+    """How many connections there may be beside the files the hub needs itself."""
+    return max(_FEWEST, _most_files() - _OTHER_FILES)
 
-    Raises the soft limit of open files, often 1,024 for the sake of old programs, as far as the system lets it.
+
+def _most_files() -> int:
+    """How many files may be open.
+
+    Raises the soft limit, often 1,024 for the sake of old programs, as far as the system lets it.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(_MOST_FILES, hard)
@@ -76,5 +98,4 @@ def most_connections() -> int:
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = _MOST_FILES if soft == resource.RLIM_INFINITY else min(_MOST_FILES, soft)
-    return max(_FEWEST, files - _OTHER_FILES)
+    return _MOST_FILES if soft == resource.RLIM_INFINITY else min(_MOST_FILES, soft)

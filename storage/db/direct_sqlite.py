@@ -24,7 +24,7 @@ from storage.db.unavailable import DatabaseFile, DatabaseUnavailable, is_locked
 
 T = TypeVar("T")
 _PAUSE = 0.001  # seconds between two tries while another process writes
-_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-32000", "temp_store=MEMORY")
+_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-8000", "temp_store=MEMORY")
 BESIDE = 1.0  # seconds after one that was urgent
 
 

@@ -1,6 +1,9 @@
 """`casinoflux serve` as its owner meets it: killed, stopped, started wrong, watched."""
 
+import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 from contextlib import closing
 from urllib.parse import parse_qs, urlsplit
@@ -9,6 +12,7 @@ import httpx
 import psutil
 import pytest
 
+from hub.web import sockets
 from tests.journeys.conftest import Deploy
 from tests.journeys.deployment import Deployment, standin
 from tests.journeys.steps import BROWSER
@@ -198,3 +202,21 @@ def test_a_command_beside_a_first_start_works(deploy_empty: Deploy) -> None:
     beside.join(60)
     assert helped == [0]
     assert hub.stop() == 0, hub.log()
+
+
+def test_what_cannot_be_listened_on_is_said_in_one_line(deploy_sqlite: Deploy) -> None:
+    hub = deploy_sqlite()
+    with socket.create_server(("127.0.0.1", hub.port)):
+        for words, files, fix in (
+            ([], 1024, "choose another --port"),
+            (["--host", "203.0.113.9"], 1024, "choose another --host"),
+            (["--host", "::1"], 128, "ulimit -n"),
+        ):
+            serve = [sys.executable, "-m", "hub", "serve", "--port", str(hub.port), *words]
+            ended = subprocess.run(
+                ["bash", "-c", f'ulimit -n {files}; exec "$@"', "few", *serve],
+                cwd=hub.folder, env=hub.environment, capture_output=True, text=True, timeout=60, check=False,
+            )  # fmt: skip
+            assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1), ended
+            assert fix in ended.stderr
+    assert sockets.shown("::1", 8000) == "http://[::1]:8000"

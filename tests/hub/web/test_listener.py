@@ -1,8 +1,10 @@
 """The listener keeps HTTP's rules and its own bounds, whatever a client sends, and answers in order what it took."""
 
 import asyncio
+import gc
 import resource
 import socket
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -286,6 +288,28 @@ async def test_who_never_stops_sending_is_let_go(monkeypatch: pytest.MonkeyPatch
         with pytest.raises(ConnectionError):
             await asyncio.wait_for(send_on(writer), 30)
         writer.close()
+
+
+HALF = b"POST /b HTTP/1.1\r\ncontent-length: 9\r\n\r\nabc"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [HALF, get(b"/endless"), HALF.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"), get(b"/taken?x") + b"GET",
+     HALF + b"defghi" + HALF, get(b"/endless") + HALF, HALF.replace(b"/b", b"/unread")],
+)  # fmt: skip
+async def test_nothing_of_a_connection_that_ends_waits_for_the_collector(message: bytes) -> None:
+    async with listening() as served:
+        _reader, writer = await served.open()
+        gc.disable()
+        try:
+            writer.write(message)
+            await eventually(lambda: served.application.scopes, "the request")
+            (ended,) = (weakref.ref(each) for each in served.server._shared.connections)
+            writer.transport.abort()
+            await eventually(lambda: ended() is None, "the end of it")
+        finally:
+            gc.enable()
 
 
 async def send_on(writer: asyncio.StreamWriter) -> None:
