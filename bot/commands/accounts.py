@@ -23,7 +23,7 @@ from storage.catalogue.accounts import Account
 from storage.catalogue.groups import ACTIVE, ARCHIVED
 from storage.clicks import caps
 from storage.ledger.errors import ConnectorError, Refused
-from storage.ledger.facts import Role
+from storage.ledger.facts import WITHOUT_API, Role
 from storage.revenue import raw_reports, syncs
 from storage.tables import accounts as table
 from storage.tables import offers as offers_table
@@ -107,7 +107,7 @@ def account_card(ctx: Context, account: AccountShown) -> Message:
         blocks.append(Notice("error", str(account.paused_why or account.error)))
     label, other = opposite("account", account.status)
     buttons = [Button(label, f"{other} {account.code}")]
-    if account.platform not in {"postback_only", "csv_upload"}:
+    if account.platform not in WITHOUT_API:
         buttons += [Button("Sync now", f"sync now {account.code}"), Button("Test", f"account test {account.code}")]
     blocks.append(Buttons(tuple(buttons)))
     return Message(f"Account {account.name} ({account.code}) · {account.status}", tuple(blocks))

@@ -22,15 +22,12 @@ from bot.render.figures import days, plural
 from storage.catalogue import accounts, names
 from storage.catalogue.entities import cursor, page
 from storage.ledger.errors import ConnectorError, Refused
-from storage.ledger.facts import Report, Role
+from storage.ledger.facts import POSTBACK_ONLY, UPLOADED, WITHOUT_API, Report, Role
 from storage.revenue import held_reports, kept_answers, syncs
 from storage.revenue import revisions as revenue
 from storage.revenue.held_reports import HeldFigure, HeldReport, HeldReports, HeldTotal
 from storage.revenue.sync_status import Progress, statuses
 from storage.tables import accounts as table
-
-UPLOADED = "csv_upload"
-WITHOUT_API = ("postback_only", UPLOADED)
 
 
 class SyncNow(Arguments):
@@ -207,7 +204,7 @@ async def sync_status(ctx: Context, new: SyncStatus) -> Statuses:
         account = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
         query = query.where(table.c.id == account.id)
     else:
-        query = query.where(table.c.platform != "postback_only")
+        query = query.where(table.c.platform != POSTBACK_ONLY)
     rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
     return Statuses(await statuses(ctx.tx, rows), following)
 

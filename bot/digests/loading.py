@@ -34,6 +34,7 @@ from bot.digests.message import (
 from storage.alerts import attention
 from storage.alerts.attention import AccountHealth
 from storage.catalogue import offer_checks
+from storage.ledger.facts import POSTBACK_ONLY
 from storage.ledger.schedule import Every
 from storage.reports.forecast import Forecast, forecast
 from storage.reports.merged_report import ReportQuery
@@ -107,9 +108,7 @@ async def _standing(tx: AsyncConnection, request: DigestRequest, apart: Apart | 
     )
     n_days = (request.last - request.first).days + 1
     top, bottom = movers(report, before, by, n_days=n_days)
-    waiting = tuple(
-        pending(account) for account in health if account.provisional and account.platform != "postback_only"
-    )
+    waiting = tuple(pending(account) for account in health if account.provisional and account.platform != POSTBACK_ONLY)
     return DigestFacts(
         name=period_name(request), range=f"{request.first}..{request.last}", by=(by,), report=report,
         usual=usual(before, n_days=n_days), days=chart_days(days, request.last), top=top, bottom=bottom,

@@ -20,6 +20,7 @@ from storage.catalogue.groups import ARCHIVED, SORTED, tags_of
 from storage.ledger.clicks.rotation_rules import node_of
 from storage.ledger.clicks.rules_in_words import condition_in_words
 from storage.ledger.errors import CasinoFluxError
+from storage.ledger.facts import UPLOADED, WITHOUT_API
 from storage.ledger.reports.report_rows import DIMENSIONS, MergedReport, ReportRow
 
 LIST_LIMIT = 100
@@ -119,6 +120,9 @@ KINDS = (
         empty="Your login at an affiliate platform: its delayed revenue is fetched by itself.",
     ),
 )
+FETCHING = frozenset({"account test", "sync now"})
+"""What is asked of a platform's API."""
+UPLOAD = "sync upload"
 BY_NOUN = {kind.noun: kind for kind in KINDS}
 #: Actions that fit a state only.
 FITTING: dict[str, Callable[[str], bool]] = {
@@ -224,6 +228,7 @@ async def _single(visit: Visit, kind: Kind, code: str) -> Response[Any]:
         report = await _report(visit, ["day"], 30, **{kind.noun: entity.code})
         chart = commission_chart(chart_days(report, visit.context().today), report.currency) if report.rows else None
     names = (await visit.labels("offer"))["offer"] if kind.noun == "campaign" else {}
+    syncs = await visit.ask_if_allowed("sync status", account=entity.code) if kind.noun == "account" else None
     return await visit.html(
         "entity.html", section=kind.noun, title=entity.name, kind=kind, entity=entity, state=state_of(entity),
         fields=await _fields(visit, entity), report=report, chart=chart, actions=_actions(visit, kind, entity),
@@ -231,6 +236,7 @@ async def _single(visit: Visit, kind: Kind, code: str) -> Response[Any]:
         group=(await visit.labels("group"))["group"].get(entity.group or "", entity.group),
         editable=visit.may(f"{kind.noun} edit"), warnings=list(getattr(entity, "warnings", []) or []),
         rules=list(getattr(entity, "rules", [])), offers=_weights(entity, names), in_words=_in_words, names=names,
+        held=[sync.error for sync in syncs.items if sync.state == "suspect"] if syncs else [],
     )  # fmt: skip
 
 
@@ -299,7 +305,11 @@ def _weights(entity: Any, names: dict[str, str]) -> list[tuple[str, str, int, fl
 def _actions(visit: Visit, kind: Kind, entity: Any) -> list[tuple[str, str, dict[str, str]]]:
     status = state_of(entity)
     moves = []
+    if (mute := getattr(entity, "platform", None) in WITHOUT_API) and visit.may(UPLOAD) and entity.platform == UPLOADED:
+        moves.append((UPLOAD, "Upload a report", {"account": entity.code}))
     for name, label in kind.actions:
+        if mute and name in FETCHING:
+            continue
         verb = name.partition(" ")[2]
         fits = FITTING.get(verb)
         if visit.may(name) and (fits is None or fits(status)):

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.core.permissions import visible
 from bot.render.figures import measure_name
 from hub.cockpit.page import Cockpit, Visit
+from storage.ledger.facts import POSTBACK_ONLY
 from storage.revenue.sync_status import Progress, statuses
 from storage.tables import accounts, revenue, revenue_reports, settled_days
 
@@ -58,7 +59,7 @@ async def _statuses(visit: Visit) -> list[Progress]:
     """How each account's figures stand, those that are uploaded as files too."""
     query = select(accounts).where(
         accounts.c.team_id == visit.actor.team_id, visible(visit.actor, "account"),
-        accounts.c.platform != "postback_only",
+        accounts.c.platform != POSTBACK_ONLY,
     )  # fmt: skip
     async with visit.cockpit.runtime.database.read() as tx:
         return await statuses(tx, (await tx.execute(query.order_by(accounts.c.id).limit(MOST))).all())

@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Row, Select, func, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.ledger.facts import WITHOUT_API
 from storage.tables import (
     accounts,
     alerts,
@@ -25,7 +26,6 @@ from storage.tables import (
 )
 
 STALE = timedelta(hours=36)
-WITHOUT_API = ("postback_only", "csv_upload")
 
 
 class AccountHealth(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,10 @@ import msgspec
 
 Currency = str
 
+UPLOADED, POSTBACK_ONLY = "csv_upload", "postback_only"
+WITHOUT_API = (POSTBACK_ONLY, UPLOADED)
+"""Platforms that nothing is fetched from."""
+
 
 class Role(StrEnum):
     """What a member may do; each role includes those below it."""

@@ -248,6 +248,18 @@ def test_today_names_alerts_that_fire_and_links_that_lead_nowhere(hub: Deploymen
     hub.post("alert/remove", alert=alert)
 
 
+def test_an_account_of_uploads_offers_an_upload_and_says_what_is_held(person: httpx.Client) -> None:
+    answer = person.get("/cockpit/account/casa-verde")
+    page = text_of(answer)
+    assert "A report is held: " in page
+    assert "settled figures are 2 times what they were" in page
+    assert 'href="/cockpit/do/sync/upload?account=casa-verde"' in unescape(answer.text)
+    assert "Test the login" not in page
+    assert "Sync now" not in page
+    assert "A report is held" not in text_of(person.get("/cockpit/account/north-play"))
+    assert text_of(person.get("/cockpit/do/sync/upload?account=casa-verde"))
+
+
 def test_the_calendar_marks_the_days_of_a_held_report(person: httpx.Client) -> None:
     lines = person.get("/cockpit/revenue").text.split('href="/cockpit/account/')
     drawn = [line for line in lines[1:] if 'class="calendar" role="img"' in line]
