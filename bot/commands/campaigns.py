@@ -30,12 +30,12 @@ from bot.forms.bulk_change import (
     MOST,
     BulkChange,
     any_of,
+    asks_status,
     change_each,
     chosen,
     edit_each,
     edit_question,
     render_change,
-    status_question,
 )
 from bot.forms.campaign_costs import cost_fields, keep_costs, read_costs
 from bot.forms.campaign_visitors import Visiting, read_visiting, visiting_fields
@@ -284,6 +284,18 @@ async def show_campaign(ctx: Context, new: OneCampaign) -> Campaign:
     return await _shown(ctx, await own_campaign(ctx, new.campaign))
 
 
+async def chosen_campaigns(ctx: Context, new: CampaignChoice, *, archived: bool = False) -> list[Row[Any]]:
+    """The campaigns that are named, or that the filters choose: those archived, or those that are not."""
+    sending = await any_of(ctx, campaign_offers.c.offer_id, "offer", new.offer)
+    where = [
+        *await sorted_by(ctx, "campaign", new),
+        *await any_of(ctx, table.c.source_id, "source", new.source),
+        *await any_of(ctx, table.c.site_id, "site", new.site),
+        *(table.c.id.in_(select(campaign_offers.c.campaign_id).where(condition)) for condition in sending),
+    ]
+    return await chosen(ctx, "campaign", new.campaign, where=where, archived=archived)
+
+
 async def visitors_lost(ctx: Context, rows: Sequence[Row[Any]]) -> str:
     clicks = await clicks_of_a_week(ctx.tx, ctx.team_id, click_rollup.c.campaign_id, [r.id for r in rows], ctx.today)
     away = sum(row.fallback_url is not None for row in rows)
@@ -297,27 +309,13 @@ async def visitors_lost(ctx: Context, rows: Sequence[Row[Any]]) -> str:
     return f"They got {plural(clicks, 'click')} in the last 7 days: {loss}."
 
 
-async def _pauses(ctx: Context, new: CampaignChoice) -> str | None:
-    rows = await chosen_campaigns(ctx, new)
-    changing = [row for row in rows if row.status != "paused"]
-    return await status_question(
-        ctx, "campaign", rows, words=new.campaign, changing=changing, verb="Pauses", loss=visitors_lost
-    )
-
-
-async def _resumes(ctx: Context, new: CampaignChoice) -> str | None:
-    rows = await chosen_campaigns(ctx, new)
-    changing = [row for row in rows if row.status != "active"]
-    return await status_question(ctx, "campaign", rows, words=new.campaign, changing=changing, verb="Resumes")
-
-
 @command(
     "campaign pause",
     role=Role.BUYER,
     scope=Scope.OWN,
     render=render_change("campaign", campaign_card, "paused"),
     positional=("campaign",),
-    confirm=_pauses,
+    confirm=asks_status("campaign", chosen_campaigns, "paused", verb="Pauses", loss=visitors_lost),
 )
 async def pause_campaign(ctx: Context, new: CampaignChoice) -> Campaign | BulkChange[Campaign]:
     """Pause: their visitors go to the fallback URL or the site, and are still counted."""
@@ -330,7 +328,7 @@ async def pause_campaign(ctx: Context, new: CampaignChoice) -> Campaign | BulkCh
     scope=Scope.OWN,
     render=render_change("campaign", campaign_card, "active"),
     positional=("campaign",),
-    confirm=_resumes,
+    confirm=asks_status("campaign", chosen_campaigns, "active", verb="Resumes"),
 )
 async def resume_campaign(ctx: Context, new: CampaignChoice) -> Campaign | BulkChange[Campaign]:
     """Run paused campaigns again."""
@@ -373,18 +371,6 @@ async def link_campaign(ctx: Context, new: OneCampaign) -> CampaignLink:
 async def own_campaign(ctx: Context, word: str) -> Row[Any]:
     """The campaign of that code, name or id; Forbidden when the actor is limited to others."""
     return await permissions.find(ctx, "campaign", word, field="campaign")
-
-
-async def chosen_campaigns(ctx: Context, new: CampaignChoice, *, archived: bool = False) -> list[Row[Any]]:
-    """The campaigns that are named, or that the filters choose: those archived, or those that are not."""
-    sending = await any_of(ctx, campaign_offers.c.offer_id, "offer", new.offer)
-    where = [
-        *await sorted_by(ctx, "campaign", new),
-        *await any_of(ctx, table.c.source_id, "source", new.source),
-        *await any_of(ctx, table.c.site_id, "site", new.site),
-        *(table.c.id.in_(select(campaign_offers.c.campaign_id).where(condition)) for condition in sending),
-    ]
-    return await chosen(ctx, "campaign", new.campaign, where=where, archived=archived)
 
 
 async def _set_status(ctx: Context, new: CampaignChoice, status: str) -> Campaign | BulkChange[Campaign]:
@@ -472,10 +458,10 @@ def _visiting(row: Row[Any], new: CampaignEdit, values: dict[str, Any]) -> dict[
     if row.smart_rotation and new.smart_rotation is None and site and not direct:
         raise Refused("site: its visitors would choose an offer there: direct=true, or smart_rotation=false first",
                       field="site" if new.site else "direct")  # fmt: skip
-    said = read_visiting(new, site=site, direct=direct)
-    if not site and row.unique_scope == "site" and "unique_scope" not in said:
-        said["unique_scope"] = None
-    return said
+    visiting = read_visiting(new, site=site, direct=direct)
+    if not site and row.unique_scope == "site" and "unique_scope" not in visiting:
+        visiting["unique_scope"] = None
+    return visiting
 
 
 async def _distribute(ctx: Context, campaign_id: int, new: Distributing) -> None:

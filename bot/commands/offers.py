@@ -18,13 +18,13 @@ from bot.forms.bulk_change import (
     MOST,
     BulkChange,
     any_of,
+    asks_status,
     change_each,
     chosen,
     edit_each,
     edit_question,
     first_of,
     render_change,
-    status_question,
 )
 from bot.forms.entity_list import SortedList, list_message, listed, of_team
 from bot.forms.sorting import SortedBy, Sorting, read_sorting, sorted_by, sorting_fields
@@ -252,6 +252,12 @@ async def show_offer(ctx: Context, new: OneOffer) -> Offer:
     return (await offers.shown(ctx.tx, ctx.team_id, [await _offer(ctx, new.offer)]))[0]
 
 
+async def chosen_offers(ctx: Context, new: OfferChoice, *, archived: bool = False) -> list[Row[Any]]:
+    """The offers that are named, or that the filters choose: those archived, or those that are not."""
+    where = [*await sorted_by(ctx, "offer", new), *await _on(ctx, new)]
+    return await chosen(ctx, "offer", new.offer, where=where, archived=archived)
+
+
 async def visitors_lost(ctx: Context, rows: Sequence[Row[Any]]) -> str:
     senders = dict.fromkeys([name for row in rows for name in await offers.sending(ctx.tx, row)])
     clicks = await clicks_of_a_week(ctx.tx, ctx.team_id, click_rollup.c.offer_id, [r.id for r in rows], ctx.today)
@@ -263,27 +269,13 @@ async def visitors_lost(ctx: Context, rows: Sequence[Row[Any]]) -> str:
     return f"They got {plural(clicks, 'click')} in the last 7 days: {sent}."
 
 
-async def _pauses(ctx: Context, new: OfferChoice) -> str | None:
-    rows = await chosen_offers(ctx, new)
-    changing = [row for row in rows if row.status != "paused"]
-    return await status_question(
-        ctx, "offer", rows, words=new.offer, changing=changing, verb="Pauses", loss=visitors_lost
-    )
-
-
-async def _resumes(ctx: Context, new: OfferChoice) -> str | None:
-    rows = await chosen_offers(ctx, new)
-    changing = [row for row in rows if row.status != "active"]
-    return await status_question(ctx, "offer", rows, words=new.offer, changing=changing, verb="Resumes")
-
-
 @command(
     "offer pause",
     role=Role.BUYER,
     scope=Scope.OWN,
     render=render_change("offer", offer_card, "paused"),
     positional=("offer",),
-    confirm=_pauses,
+    confirm=asks_status("offer", chosen_offers, "paused", verb="Pauses", loss=visitors_lost),
 )
 async def pause_offer(ctx: Context, new: OfferChoice) -> Offer | BulkChange[Offer]:
     """Send no more visitors to offers; they go on to the next one."""
@@ -296,7 +288,7 @@ async def pause_offer(ctx: Context, new: OfferChoice) -> Offer | BulkChange[Offe
     scope=Scope.OWN,
     render=render_change("offer", offer_card, "active"),
     positional=("offer",),
-    confirm=_resumes,
+    confirm=asks_status("offer", chosen_offers, "active", verb="Resumes"),
 )
 async def resume_offer(ctx: Context, new: OfferChoice) -> Offer | BulkChange[Offer]:
     """Send visitors to paused offers again."""
@@ -341,12 +333,6 @@ async def link_offer(ctx: Context, new: OneOffer) -> OfferLinks:
 
 async def _offer(ctx: Context, word: str) -> Row[Any]:
     return await names.find(ctx.tx, table, ctx.team_id, word, field="offer")
-
-
-async def chosen_offers(ctx: Context, new: OfferChoice, *, archived: bool = False) -> list[Row[Any]]:
-    """The offers that are named, or that the filters choose: those archived, or those that are not."""
-    where = [*await sorted_by(ctx, "offer", new), *await _on(ctx, new)]
-    return await chosen(ctx, "offer", new.offer, where=where, archived=archived)
 
 
 async def _on(ctx: Context, new: OfferChoice | OfferList) -> list[ColumnElement[bool]]:

@@ -191,7 +191,7 @@ async def distribute_variants(ctx: Context, new: Distribute) -> Experiment:
         if len(by_hand) < 2:
             raise Refused("site: it has one variant only: variant add …", field="site")
         made = _settings(before or VariantDistribution(), new, len(by_hand))
-        made = begin(made, by_hand, ctx.now, compare_anew=before is None or before.holdout != made.holdout)
+        made = begin(made, by_hand, ctx.now, compare_again=before is None or before.holdout != made.holdout)
     await store(ctx.tx, row.id, made)
     ctx.notes |= {"entity": "site", "entity_id": row.id, "after": {"mode": new.mode}}
     return await _compared(ctx, await names.by_id(ctx.tx, table, row.id), "ctr")

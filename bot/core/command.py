@@ -392,8 +392,8 @@ async def _report(
     if reports.lag < SAID_FROM:
         return answer
     ctx.notes["behind"] = round(reports.lag)
-    said = Notice("info", f"These figures are {reports.lag:.0f} seconds old: they come from the standby")
-    message = msgspec.structs.replace(answer.message, blocks=(*answer.message.blocks, said))
+    notice = Notice("info", f"These figures are {reports.lag:.0f} seconds old: they come from the standby")
+    message = msgspec.structs.replace(answer.message, blocks=(*answer.message.blocks, notice))
     return Answer(answer.result, message, answer.change)
 
 

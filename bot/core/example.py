@@ -65,13 +65,13 @@ _BY_KIND: dict[Any, Any] = {bool: True, int: 1, dict: {}}
 def example_of(command: Command) -> dict[str, Any]:
     """Arguments of a call that could be made."""
     fields = msgspec.structs.fields(command.parameters)
-    told = OF_COMMANDS.get(command.name, {})
+    values = OF_COMMANDS.get(command.name, {})
     example = {
-        field.encode_name: told.get(field.encode_name, _value(field))
+        field.encode_name: values.get(field.encode_name, _value(field))
         for field in fields
         if field.required or field.encode_name in command.positional
     }
-    example |= told
+    example |= values
     if not example and "limit" in field_names(command.parameters):
         example["limit"] = 20
     return {name: value for name, value in example.items() if value is not None}

@@ -100,6 +100,20 @@ async def status_question(
     return f"{verb} {plural(len(changing), noun)}: {listed(changing)}.{lost}{unchanged}"
 
 
+def asks_status(
+    noun: str, choose: Callable[[Context, Any], Awaitable[Sequence[Row[Any]]]], status: str, *, verb: str,
+    loss: Callable[[Context, Sequence[Row[Any]]], Awaitable[str]] | None = None,
+) -> Callable[[Context, Any], Awaitable[str | None]]:  # fmt: skip
+    """`status_question` of a command that gives the entities it chooses a status."""
+
+    async def question(ctx: Context, new: Any) -> str | None:
+        rows = await choose(ctx, new)
+        changing = [row for row in rows if row.status != status]
+        return await status_question(ctx, noun, rows, words=getattr(new, noun), changing=changing, verb=verb, loss=loss)
+
+    return question
+
+
 def listed(entities: Sequence[Any]) -> str:
     """Names with codes, as many as a message holds."""
     shown = ", ".join(labelled(entity.name, entity.code) for entity in entities[:MOST_LISTED])

@@ -109,8 +109,8 @@ class IncomeAccess(Platform):
             body = await self._ask(http, plain, "AccountReport", day)
             _refused(body, connection)
             lines = [(line, record) for line, record in _lines(body, connection) if not _is_total(record, ("siteid",))]
-            told = player_report(lines, connection, PLAYERS, window=day, raw=body, day=day.first)
-            rows += told.rows
+            report = player_report(lines, connection, PLAYERS, window=day, raw=body, day=day.first)
+            rows += report.rows
         return PlayerReport(first=window.first, last=window.last, rows=tuple(rows))
 
     async def _ask(self, http: Http, connection: Connection, report: str, window: Window) -> bytes:

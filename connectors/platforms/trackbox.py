@@ -180,8 +180,8 @@ def _content(body: bytes, connection: Connection) -> dict[str, Any]:
     if isinstance(content, dict) and not content.get("status", True):
         denied = str(content.get("code")) in {"401", "403"}
         hint = ": check api_key first, which it says of a wrong key too, then username and password" if denied else ""
-        said = str(content.get("message") or content.get("code") or "no")[:160]
-        raise ConnectorError(f"the platform says {said!r}{hint}", permanent=denied, field="api_key" if denied else "")
+        answer = str(content.get("message") or content.get("code") or "no")[:160]
+        raise ConnectorError(f"the platform says {answer!r}{hint}", permanent=denied, field="api_key" if denied else "")
     rows = content.get("data") if isinstance(content, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ConnectorError("the platform sent no list of players")

@@ -192,16 +192,16 @@ class _Reader:
         postbacks: dict[str, str] = {}
         for key, name in names.items():
             urls = of_source.get(key, {})
-            told = {url: campaigns for url, campaigns in urls.items() if url}
-            if not told:
+            known = {url: campaigns for url, campaigns in urls.items() if url}
+            if not known:
                 self._tell("source", name, "a postback of the source itself is not in Binom's answers: if it has one, "
                            "source edit writes it with our macros")  # fmt: skip
             elif len(urls) > 1:
-                some = ", ".join(campaign for campaigns in told.values() for campaign in campaigns)
+                some = ", ".join(campaign for campaigns in known.values() for campaign in campaigns)
                 self._tell("source", name, f"not all of its campaigns tell it the same (a postback is in {some}): left "
                            "out, source edit")  # fmt: skip
             else:
-                postbacks[key], why = postback_of(next(iter(told)), _OUTBOUND)
+                postbacks[key], why = postback_of(next(iter(known)), _OUTBOUND)
                 if why:
                     self._tell("source", name, why)
         return postbacks

@@ -294,9 +294,9 @@ def _check_totals(rows: _Rows, figures: Sequence[DayFigures]) -> None:
     """A line of totals has the sums of the rows; else the file is cut off, or the line is none."""
     for row in rows.totals:
         for name in ("clicks", "conversions", *_AMOUNTS):
-            said = rows.amount(row, name) if name in _AMOUNTS else rows.count(row, name)
+            stated = rows.amount(row, name) if name in _AMOUNTS else rows.count(row, name)
             total = sum(getattr(figure, name) or 0 for figure in figures)
-            if said is not None and said != total:
+            if stated is not None and stated != total:
                 raise TableError(f"it says total, and its {name} are not the sum of the rows: the file is cut off, "
                                  "or the line is no total", row.line)  # fmt: skip
 

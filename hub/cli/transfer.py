@@ -117,12 +117,12 @@ class Move:
 
 def _say_progress() -> Progress:
     """A line on standard error every few seconds: the result alone goes to standard output."""
-    said = time.monotonic()
+    shown_at = time.monotonic()
 
     def say(table: str, rows: int, of: int) -> None:
-        nonlocal said
-        if time.monotonic() - said >= _PROGRESS_EVERY:
-            said = time.monotonic()
+        nonlocal shown_at
+        if time.monotonic() - shown_at >= _PROGRESS_EVERY:
+            shown_at = time.monotonic()
             sys.stderr.write(f"{table}: {rows:,} of {of:,} rows copied\n")
 
     return say

@@ -92,13 +92,13 @@ async def _read(runtime: Runtime, row: Row[Any], login: dict[str, str]) -> None:
 
 async def _carry_out(runtime: Runtime, row: Row[Any]) -> None:
     deployment = runtime.deployment
-    told = 0.0
+    written_at = 0.0
 
     async def progress(done: int, of: int) -> None:
-        nonlocal told
+        nonlocal written_at
         now = asyncio.get_running_loop().time()
-        if now - told >= 1:
-            told = now
+        if now - written_at >= 1:
+            written_at = now
             async with runtime.database.begin() as tx:
                 await imports.change(tx, row.id, progress={"done": done, "of": of})
 

@@ -94,7 +94,7 @@ class DeliveryRun:
         end = asyncio.get_running_loop().time() + PATIENCE
         try:
             while asyncio.get_running_loop().time() < end and not self._runtime.state.get("stopping"):
-                for postback in await self._turn():
+                for postback in await self._record_and_claim():
                     self._begin(postback)
                 if not self._tasks:
                     break
@@ -102,7 +102,7 @@ class DeliveryRun:
         finally:
             await self._finish()
 
-    async def _turn(self) -> list[Claimed]:
+    async def _record_and_claim(self) -> list[Claimed]:
         """Store the results of those that are through, and take others: in one transaction, if there is need of one."""
         now = self._runtime.clock()
         room = {host: n for host in await self._due_hosts(now) if (n := self._room(host)) > 0}
@@ -122,7 +122,7 @@ class DeliveryRun:
             raise
 
     async def _write(self, work: Work[T]) -> T:
-        """On the straight way where there is one: clicks wait for no transaction of ours that hops between threads."""
+        """As postbacks are written where they are: clicks wait for no transaction that hops between threads."""
         part = self._runtime.state.get("postbacks")
         if isinstance(part, handler.Postbacks) and part.open:
             return await part.run(work)

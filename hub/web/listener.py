@@ -38,9 +38,9 @@ class Listener:
         self._address = host, port
         self._shared = Shared(sockets.most_connections())
         self._tells_again = 0.0
-        self.looks = 0
+        self.checks = 0
         self._servers: list[asyncio.Server] = []
-        self._looking: asyncio.Task[None]
+        self._checking: asyncio.Task[None]
         self._tell_time()
 
     async def start(self) -> None:
@@ -48,7 +48,7 @@ class Listener:
         loop = asyncio.get_running_loop()
         for bound in await sockets.bound(*self._address):
             self._servers.append(await loop.create_server(self.connection, sock=bound, backlog=BACKLOG))
-        self._looking = tasks.start_interval("connections", EVERY, self._look, serving=True)
+        self._checking = tasks.start_interval("connections", EVERY, self._check_connections, serving=True)
 
     async def stop(self) -> None:
         """Take no further connection; return when requests under way are answered, ten seconds later at most."""
@@ -61,7 +61,7 @@ class Listener:
             for each in connections:
                 each.leave(spent)
             await asyncio.sleep(_OFTEN)
-        await tasks.stop(self._looking)
+        await tasks.stop(self._checking)
 
     def connection(self) -> Connection:
         """The protocol of a new connection."""
@@ -73,8 +73,8 @@ class Listener:
         date = formatdate(time.time(), usegmt=True).encode()
         shared.date, shared.default_headers = b"date: " + date + b"\r\n", [(b"date", date)]
 
-    async def _look(self) -> None:
-        self.looks += 1
+    async def _check_connections(self) -> None:
+        self.checks += 1
         self._tell_time()
         shared = self._shared
         connections: list[Any] = list(shared.connections)

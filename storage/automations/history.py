@@ -25,7 +25,7 @@ from storage.ledger.automations.figures import (
     LateRow,
     Reach,
 )
-from storage.ledger.automations.hourly_costs import Brought, CostedClicks, HourCost, ToldCost, hourly_costs
+from storage.ledger.automations.hourly_costs import CostedClicks, HourConversions, HourCost, StatedCost, hourly_costs
 from storage.ledger.automations.placements import with_uploaded
 from storage.ledger.clicks.placements import placement_sub
 from storage.ledger.money import Rates, convert
@@ -291,7 +291,7 @@ _Place = tuple[int, int, int, int]
 async def _load_hours(
     tx: AsyncConnection, loading: Loading, first: int, last: int, *, bits: dict[int, int]
 ) -> tuple[dict[int, list[FigureRow]], list[LateRow]]:
-    """Hours of the roll-up, of conversions and of costs, and costs that were told after their day."""
+    """Hours of the roll-up, of conversions and of costs, and costs that were stated after their day."""
     clicks = await _clicks(tx, loading, first, last)
     events = [
         (hour_of(EPOCH + timedelta(microseconds=row.quarter * _QUARTER), loading.timezone), row)
@@ -342,14 +342,14 @@ def _of_hour(place: _Place, hour: _Hour, loading: Loading, bits: dict[int, int])
 async def _costs(
     tx: AsyncConnection, loading: Loading, clicks: list[Any], events: list[tuple[int, Any]], days: tuple[date, date]
 ) -> list[HourCost]:
-    """What campaigns cost in the hours of these days, by any model, and by what was told of a day."""
+    """What campaigns cost in the hours of these days, by any model, and by what was stated of a day."""
     first, last = days
     rules = await costs_on(tx, loading.team_id, [first + timedelta(days=n) for n in range((last - first).days + 1)])
     of_campaign = loading.entities.by_noun["campaign"]
-    told = [
-        ToldCost(
+    stated = [
+        StatedCost(
             campaign=row.campaign_id, day=(row.day - EPOCH_DAY).days, origin=row.origin, amount=row.amount,
-            currency=row.currency, told=hour_of(row.recorded_at, loading.timezone),
+            currency=row.currency, stated=hour_of(row.recorded_at, loading.timezone),
             source=of.source_id if (of := of_campaign.get(row.campaign_id)) else 0,
         )
         for row in await _day_costs(tx, loading, first, last)
@@ -359,12 +359,12 @@ async def _costs(
                      clicks=int(row.clicks), cost=int(row.cost), currency=row.currency)
         for row in clicks
     )  # fmt: skip
-    brought = (
-        Brought(hour=at, campaign=row.campaign_id, offer=row.offer_id, source=row.source_id, event=row.event,
+    conversions = (
+        HourConversions(hour=at, campaign=row.campaign_id, offer=row.offer_id, source=row.source_id, event=row.event,
                 is_ftd=bool(row.is_ftd), n=row.n)
         for at, row in events
     )  # fmt: skip
-    return list(hourly_costs(costed, brought, told, {(day - EPOCH_DAY).days: of for day, of in rules.items()}))
+    return list(hourly_costs(costed, conversions, stated, {(day - EPOCH_DAY).days: of for day, of in rules.items()}))
 
 
 async def _day_costs(tx: AsyncConnection, loading: Loading, first: date, last: date) -> list[Any]:

@@ -44,7 +44,7 @@ def of_site(row: Row[Any]) -> VariantDistribution | None:
 
 
 def begin(
-    before: VariantDistribution, by_hand: Sequence[tuple[str, int]], now: datetime, *, compare_anew: bool = False
+    before: VariantDistribution, by_hand: Sequence[tuple[str, int]], now: datetime, *, compare_again: bool = False
 ) -> VariantDistribution:
     """Shares to begin with, by the weights set by hand or those that were, within the floor."""
     shares_before = {code: before.shares.get(code, 0) for code, _ in by_hand}
@@ -54,7 +54,7 @@ def begin(
         for code, _ in by_hand
     ]
     shares = dict(zip([code for code, _ in by_hand], start(weights, before.limits, clicks=seen), strict=True))
-    since = now if compare_anew or before.since is None or shares.keys() != before.shares.keys() else before.since
+    since = now if compare_again or before.since is None or shares.keys() != before.shares.keys() else before.since
     return msgspec.structs.replace(before, shares=shares, recent=[(now, shares)], since=since, evidence={}, note=None)
 
 

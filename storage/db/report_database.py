@@ -48,7 +48,7 @@ class ReportDatabase:
         """The standby; None while it cannot be used, and the primary is to be read."""
         async with self._lock:
             if time.monotonic() >= self._due:
-                await self._look()
+                await self._check()
         return None if self.fault else self.database
 
     def failed(self, error: BaseException) -> bool:
@@ -61,7 +61,7 @@ class ReportDatabase:
     async def close(self) -> None:
         await self.database.close()
 
-    async def _look(self) -> None:
+    async def _check(self) -> None:
         try:
             async with asyncio.timeout(PATIENCE):
                 self.lag = await self._measure()

@@ -46,7 +46,7 @@ class JobWatch:
             thread.join()
 
     def _watch(self, hub: str) -> None:
-        before: Look | None = None
+        before: Observation | None = None
         while not self._stopping.wait(1.0):
             asked, born = time.time(), self._hubs.born(hub)
             metrics = self._hubs.metrics(hub)
@@ -57,7 +57,7 @@ class JobWatch:
                 for job in LEASED:
                     if counts[job] > before.counts[job]:
                         self._runs[job].append(Run(before.asked, time.time(), hub, born))
-            before = Look(asked, born, counts)
+            before = Observation(asked, born, counts)
 
     def holder(self, job: str = "settle") -> str:
         """The hub that ran a job last; empty before the first run."""
@@ -70,7 +70,7 @@ class JobWatch:
         return [f"{job} ({' '.join(_words(run) for run in runs)})" for job, runs in found.items() if runs]
 
 
-class Look(NamedTuple):
+class Observation(NamedTuple):
     """What a hub had counted, and when it was asked."""
 
     asked: float

@@ -34,7 +34,10 @@ def _package_files(text: str) -> list[str]:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_named_files_exist(path: Path) -> None:
-    assert [name for name in _package_files(path.read_text(encoding="utf-8")) if not (ROOT / name).is_file()] == []
+    text = path.read_text(encoding="utf-8")
+    assert [name for name in _package_files(text) if not (ROOT / name).is_file()] == []
+    folders = re.findall(r"`((?:bot|connectors|hub|storage|tests|bench)(?:/\w+)+)/?`", text)
+    assert [folder for folder in folders if not (ROOT / folder).is_dir()] == []
 
 
 def test_the_architecture_names_functions_of_the_files_beside_them() -> None:

@@ -41,9 +41,9 @@ def read(answer: Answer, query: CostQuery) -> CostReport:
     """The rows of an answer. Raises ConnectorError, also where there are fewer than it says."""
     content = decoded(TITLE, answer)
     items = rows_in(TITLE, content, "items")
-    told = content.get("itemCount") if isinstance(content, dict) else None
-    if told is not None and int(told) != len(items):
-        raise ConnectorError(f"{TITLE}: {len(items)} of {told} rows came", raw=answer.body, cut_off=True)
+    total = content.get("itemCount") if isinstance(content, dict) else None
+    if total is not None and int(total) != len(items):
+        raise ConnectorError(f"{TITLE}: {len(items)} of {total} rows came", raw=answer.body, cut_off=True)
     zone = str(content.get("timezone") or "") if isinstance(content, dict) else ""
     return CostReport(rows=inside(TITLE, query, map(_row, items)), zone=zone)
 

@@ -1,4 +1,4 @@
-"""What campaigns cost, by the hour in which it was known: prices of clicks, of conversions, of a day, and costs told
+"""What campaigns cost, by the hour in which it was known: prices of clicks, of conversions, of a day, and costs stated
 of a whole day, which stand in place of any price. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ class CostedClicks(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
 
 
-class Brought(msgspec.Struct, frozen=True, kw_only=True):
+class HourConversions(msgspec.Struct, frozen=True, kw_only=True):
     """Conversions of one kind at a place in an hour."""
 
     hour: int
@@ -35,7 +35,7 @@ class Brought(msgspec.Struct, frozen=True, kw_only=True):
     n: int
 
 
-class ToldCost(msgspec.Struct, frozen=True, kw_only=True):
+class StatedCost(msgspec.Struct, frozen=True, kw_only=True):
     """What an origin (a person, a file, a source's API) said a campaign's day (since 1970) cost, and in which hour."""
 
     campaign: int
@@ -43,15 +43,15 @@ class ToldCost(msgspec.Struct, frozen=True, kw_only=True):
     origin: str
     amount: int
     currency: str
-    told: int
+    stated: int
     source: int = 0
 
 
 class HourCost(msgspec.Struct, frozen=True, kw_only=True):
-    """Cost of a place in an hour, in micro-units, negative where what was told is less than the clicks' own cost.
+    """Cost of a place in an hour, in micro-units, negative where what was stated is less than the clicks' own cost.
 
-    `known` is the hour from which on it counts: later than `hour` where a day's cost was told after that day.
-    `replaced`: another cost was told of that day.
+    `known` is the hour from which on it counts: later than `hour` where a day's cost was stated after that day.
+    `replaced`: another cost was stated of that day.
     """
 
     hour: int
@@ -70,11 +70,11 @@ _Place = tuple[int, int]
 
 def hourly_costs(
     clicks: Iterable[CostedClicks],
-    conversions: Iterable[Brought],
-    told: Iterable[ToldCost],
+    conversions: Iterable[HourConversions],
+    stated: Iterable[StatedCost],
     rules: Mapping[int, Mapping[int, CostRule]],
 ) -> Iterator[HourCost]:
-    """All costs of the hours. `told` in the order in which it was told; `rules` by day, then campaign."""
+    """All costs of the hours. `stated` in the order in which it was stated; `rules` by day, then campaign."""
     by_day: dict[tuple[int, int], list[CostedClicks]] = {}
     for of in clicks:
         by_day.setdefault((of.campaign, of.hour // 24), []).append(of)
@@ -89,22 +89,22 @@ def hourly_costs(
         if rule is not None and rule.model == CPA and _counts(event, rule.event):
             costs = own.setdefault((event.campaign, event.hour // 24), [])
             costs.append(_cost(event, rule.cost * event.n, rule.currency))
-    told_by_day: dict[tuple[int, int], list[ToldCost]] = {}
-    for one in told:
-        told_by_day.setdefault((one.campaign, one.day), []).append(one)
+    stated_by_day: dict[tuple[int, int], list[StatedCost]] = {}
+    for cost in stated:
+        stated_by_day.setdefault((cost.campaign, cost.day), []).append(cost)
     for key, costs in own.items():
-        if key not in told_by_day:
+        if key not in stated_by_day:
             yield from costs
-    for key, several in told_by_day.items():
+    for key, several in stated_by_day.items():
         yield from _Day(key, by_day.get(key, []), own.get(key, [])).costs(several)
 
 
-def _cost(of: CostedClicks | Brought, amount: int, currency: str) -> HourCost:
+def _cost(of: CostedClicks | HourConversions, amount: int, currency: str) -> HourCost:
     return HourCost(hour=of.hour, known=of.hour, campaign=of.campaign, offer=of.offer, source=of.source,
                     amount=amount, currency=currency)  # fmt: skip
 
 
-def _counts(event: Brought, wanted: str) -> bool:
+def _counts(event: HourConversions, wanted: str) -> bool:
     return event.is_ftd if wanted == Event.FIRST_DEPOSIT else event.event == wanted
 
 
@@ -117,7 +117,7 @@ def _day_price(rule: CostRule, clicks: Sequence[CostedClicks]) -> list[HourCost]
 
 
 class _Day:
-    """A campaign's day whose cost was told, once or again and again."""
+    """A campaign's day whose cost was stated, once or again and again."""
 
     def __init__(self, key: tuple[int, int], clicks: Sequence[CostedClicks], own: Sequence[HourCost]) -> None:
         self.campaign, self.day = key
@@ -126,21 +126,21 @@ class _Day:
         self.stand: dict[tuple[int, _Place, str], int] = {}
         """What has been put where so far: by hour, place and currency."""
 
-    def costs(self, told: Sequence[ToldCost]) -> Iterator[HourCost]:
-        begins = min(max(one.told, self.first) for one in told)
+    def costs(self, stated: Sequence[StatedCost]) -> Iterator[HourCost]:
+        begins = min(max(cost.stated, self.first) for cost in stated)
         for cost in self.own:
             if cost.hour < begins:
                 self._put(cost.hour, (cost.offer, cost.source), cost.currency, cost.amount)
                 yield msgspec.structs.replace(cost, replaced=True)
-        latest: dict[str, ToldCost] = {}
+        latest: dict[str, StatedCost] = {}
         for known, of_hour in groupby(
-            sorted(told, key=lambda one: one.told), key=lambda one: max(one.told, self.first)
+            sorted(stated, key=lambda cost: cost.stated), key=lambda cost: max(cost.stated, self.first)
         ):
-            latest |= {one.origin: one for one in of_hour}
+            latest |= {cost.origin: cost for cost in of_hour}
             totals: dict[str, int] = {}
-            for one in latest.values():
-                totals[one.currency] = totals.get(one.currency, 0) + one.amount
-            yield from self._moved(known, totals, told[0].source)
+            for part in latest.values():
+                totals[part.currency] = totals.get(part.currency, 0) + part.amount
+            yield from self._moved(known, totals, stated[0].source)
 
     def _put(self, hour: int, place: _Place, currency: str, amount: int) -> None:
         key = hour, place, currency

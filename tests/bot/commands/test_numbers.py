@@ -21,7 +21,7 @@ from tests.bot.asking import Asker, asking
 from tests.storage.ledger.written import CASES, REFUSED, RIGHT, written_amounts
 
 Opened = Callable[[], Any]
-Door = Callable[[Asker, str], Awaitable[tuple[int, str]]]
+Entrance = Callable[[Asker, str], Awaitable[tuple[int, str]]]
 DAY = "2026-11-20"
 TODAY = date(2026, 11, 22)
 
@@ -86,7 +86,7 @@ async def threshold_of_a_rule(say: Asker, text: str) -> tuple[int, str]:
     return (await say.tell("payment rule", account="main", rule="player", threshold=text)).threshold, "EUR"
 
 
-DOORS: list[Door] = [
+ENTRANCES: list[Entrance] = [
     spend_in_a_line, spend_in_csv, spend_in_a_file, spend_in_rows, conversion_added, conversion_imported,
     payment_added, cost_of_a_campaign, threshold_of_a_rule,
 ]  # fmt: skip
@@ -99,39 +99,39 @@ async def ready(say: Asker) -> None:
     await say("campaign create name=field cost_model=daily")
 
 
-def _expected(door: Door, text: str) -> tuple[int, str] | None:
-    """What a door makes of a text; None where it refuses it: costs and thresholds are not below 0, the latter EUR."""
+def _expected(entrance: Entrance, text: str) -> tuple[int, str] | None:
+    """What an entrance makes of a text; None if refused: costs and thresholds are not below 0, the latter EUR."""
     value, currency = RIGHT[text]
     micros = int(Decimal(value) * 1_000_000)
-    if door is threshold_of_a_rule:
+    if entrance is threshold_of_a_rule:
         return (micros, "EUR") if currency in {"", "EUR"} and micros >= 0 else None
-    if door is cost_of_a_campaign and micros < 0:
+    if entrance is cost_of_a_campaign and micros < 0:
         return None
     return micros, currency or "EUR"
 
 
-@pytest.mark.parametrize("door", DOORS)
-async def test_an_amount_is_read_right_or_refused(opened: Opened, door: Door) -> None:
+@pytest.mark.parametrize("entrance", ENTRANCES)
+async def test_an_amount_is_read_right_or_refused(opened: Opened, entrance: Entrance) -> None:
     async with asking(opened) as say:
         await ready(say)
         read: dict[str, tuple[int, str] | None] = {}
         for text in RIGHT:
             await say("campaign edit field currency=EUR cost=1")
             try:
-                read[text] = await door(say, text)
+                read[text] = await entrance(say, text)
             except Refused:
                 read[text] = None
-        assert read == {text: _expected(door, text) for text in RIGHT}
+        assert read == {text: _expected(entrance, text) for text in RIGHT}
 
 
-@pytest.mark.parametrize("door", DOORS)
-async def test_what_is_no_amount_is_named_and_nothing_is_kept(opened: Opened, door: Door) -> None:
+@pytest.mark.parametrize("entrance", ENTRANCES)
+async def test_what_is_no_amount_is_named_and_nothing_is_kept(opened: Opened, entrance: Entrance) -> None:
     async with asking(opened) as say:
         await ready(say)
         before = await _stored_counts(say)
         for text in REFUSED:
             with pytest.raises(Refused) as refused:
-                await door(say, text)
+                await entrance(say, text)
             assert refused.value.field in {"amount", "cost", "threshold", "csv", "file", "rows", "currency"}
             assert text.split()[-1].rstrip(".") in str(refused.value), text
             if refused.value.field in {"csv", "file", "rows"}:
@@ -153,9 +153,9 @@ async def test_a_sign_of_several_currencies_is_the_fields_own(opened: Opened) ->
         await say("account add postback_only name=nordic currency=SEK")
         await say("campaign edit field currency=CAD cost_model=daily cost=1")
         assert (await say('payment add nordic "12,50 kr."'))["currency"] == "SEK"
-        for door in (spend_in_a_line, spend_in_csv, spend_in_rows, conversion_added, conversion_imported):
-            assert await door(say, "$5") == (5_000_000, "CAD")
-            assert await door(say, "US$5") == (5_000_000, "USD")
+        for entrance in (spend_in_a_line, spend_in_csv, spend_in_rows, conversion_added, conversion_imported):
+            assert await entrance(say, "$5") == (5_000_000, "CAD")
+            assert await entrance(say, "US$5") == (5_000_000, "USD")
         assert await cost_of_a_campaign(say, "$0.05") == (50_000, "CAD")
         with pytest.raises(Refused, match="SEK, NOK, DKK or ISK"):
             await say('payment add main "12,50 kr."')

@@ -223,8 +223,8 @@ async def test_a_client_that_has_said_all_may_close_its_side() -> None:
             reader, writer = await served.open()
             writer.write(sent)
             writer.write_eof()
-            before = served.server.looks
-            await eventually(lambda then=before: served.server.looks > then + 1, "the end to come")  # type: ignore[misc]
+            before = served.server.checks
+            await eventually(lambda then=before: served.server.checks > then + 1, "the end to come")  # type: ignore[misc]
             served.application.go.set()
             assert statuses(await asyncio.wait_for(reader.read(), 30)) == expected
             writer.close()
@@ -430,7 +430,7 @@ async def test_an_answer_that_takes_longer_is_waited_for(monkeypatch: pytest.Mon
         served.application.go.clear()
         reader, writer = await served.open()
         writer.write(get(b"/taken?x"))
-        await eventually(lambda: served.server.looks > 10, "time to pass")
+        await eventually(lambda: served.server.checks > 10, "time to pass")
         served.application.go.set()
         assert statuses(await asyncio.wait_for(reader.read(), 30)) == [302]
         writer.close()
