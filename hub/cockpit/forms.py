@@ -141,6 +141,9 @@ async def _field(
     )  # fmt: skip
 
 
+_OF_PROGRAMS = {("sync upload", "lines")}  # a person has a file, or pastes it
+
+
 def _questions(visit: Visit, command: Command, values: dict[str, str]) -> list[Question]:
     """The questions as they stand; a form that asks for a platform asks for the credentials of the chosen one only.
 
@@ -152,7 +155,8 @@ def _questions(visit: Visit, command: Command, values: dict[str, str]) -> list[Q
     for distance, struct in enumerate(command.parameters.__mro__):
         for name in inspect.get_annotations(struct):
             rank.setdefault(names.get(name, name), distance)
-    return sorted(asked, key=lambda question: rank.get(question.name, 0))
+    shown = [question for question in asked if (command.name, question.name) not in _OF_PROGRAMS]
+    return sorted(shown, key=lambda question: rank.get(question.name, 0))
 
 
 def _default(question: Question) -> str:
@@ -289,10 +293,22 @@ async def _show(
 
 
 _TITLES = {
-    "import keitaro": "Move in from Keitaro", "import binom": "Move in from Binom",
-    "import voluum": "Move in from Voluum", "import redtrack": "Move in from RedTrack",
-    "import statsdrone": "Move in from StatsDrone", "import csv": "Move in with tables",
-    "import map": "Say what statuses mean", "player upload": "Upload players",
+    "alert ack": "Acknowledge alert", "alert mute": "Mute all alerts", "casino fill": "Fill in the casino",
+    "casino logo": "Set the logo", "conversion import": "Import conversions", "digest subscribe": "Send a digest",
+    "digest unsubscribe": "Stop the digest", "import binom": "Move in from Binom", "import csv": "Move in with tables",
+    "import cutover": "Set the day of the cutover", "import keitaro": "Move in from Keitaro",
+    "import map": "Say what statuses mean", "import redtrack": "Move in from RedTrack",
+    "import statsdrone": "Move in from StatsDrone", "import voluum": "Move in from Voluum",
+    "invoice details": "Set the invoice details", "member link": "Link another chat", "member role": "Change role",
+    "payment add": "Record payment", "payment rule": "Set the rule for balances",
+    "placement allow": "Allow placements", "placement block": "Block placements",
+    "placement import": "Import placements", "placement remove": "Take placements off",
+    "player upload": "Upload players", "postback map": "Map the platform's words", "postback replay": "Read again",
+    "postback resend": "Send again", "rate set": "Set exchange rate", "site files": "Upload a page of your own",
+    "site image": "Set the picture", "spend add": "Record spend", "spend import": "Import spend",
+    "sync confirm": "Confirm the held report", "sync discard": "Discard the held report", "sync now": "Sync now",
+    "sync read": "Read kept answers again", "sync upload": "Upload a report",
+    "variant distribute": "Distribute variants", "view save": "Save view", "webhook resend": "Call again",
 }  # fmt: skip
 
 

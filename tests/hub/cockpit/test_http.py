@@ -257,7 +257,9 @@ def test_an_account_of_uploads_offers_an_upload_and_says_what_is_held(person: ht
     assert "Test the login" not in page
     assert "Sync now" not in page
     assert "A report is held" not in text_of(person.get("/cockpit/account/north-play"))
-    assert text_of(person.get("/cockpit/do/sync/upload?account=casa-verde"))
+    form = text_of(person.get("/cockpit/do/sync/upload?account=casa-verde"))
+    assert "Upload a report" in form
+    assert "Lines" not in form
 
 
 def test_the_calendar_marks_the_days_of_a_held_report(person: httpx.Client) -> None:

@@ -3,10 +3,12 @@
 from datetime import date, timedelta
 from typing import Any
 
+from bot.core.command import COMMANDS
 from bot.digests.message import DayFigures
 from hub.cockpit.charts import commission_chart
 from hub.cockpit.entities import _rows
 from hub.cockpit.figures import Show
+from hub.cockpit.forms import _TITLES, _title
 from hub.cockpit.team import _in_words
 from storage.catalogue.sources import Template
 
@@ -49,3 +51,11 @@ def test_a_chart_of_a_single_day_keeps_its_thirty_days() -> None:
         {"year": 2026, "month": 10, "date": 30, "utc": True}, {"year": 2026, "month": 11, "date": 29, "utc": True},
     ]  # fmt: skip
     assert line["mark"]["point"], "a line of one point shows nothing"
+
+
+def test_a_form_is_called_what_it_does() -> None:
+    assert set(_TITLES) <= set(COMMANDS)
+    titles = {name: _title(command) for name, command in COMMANDS.items() if not command.reads}
+    assert titles["campaign create"] == "Create campaign"
+    nouns = {"details", "files", "image", "logo", "now", "role", "rule"}
+    assert [title for title in titles.values() if title.split()[0].lower() in nouns] == []
