@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 EVEN, USUAL = "even", "usual"
 MODES = (EVEN, USUAL)
-QUARTERS = 96
 _PER_HOUR = 4
 
 

@@ -81,12 +81,6 @@ class Hubs:
         command = [sys.executable, "-m", "hub", "serve", "--host", MACHINES[hub], "--port", str(PORT)]
         self._processes.start(hub, hub, command, environment=self.environment(clock), folder=place)
 
-    def start_all(self) -> None:
-        """One after the other: the first makes the schema."""
-        for hub in HUBS:
-            self.start(hub)
-            self.wait_ready(hub)
-
     def stop(self, hub: str) -> None:
         self._processes.stop(hub)
 

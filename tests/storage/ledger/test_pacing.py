@@ -3,13 +3,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.ledger.pacing import QUARTERS, expected, released
+from storage.ledger.pacing import expected, released
 
 
 @given(st.integers(1, 10**12), st.lists(st.integers(0, 10**6), min_size=24, max_size=24) | st.just([]))
 def test_no_quarter_takes_back_and_the_last_releases_all(budget: int, hours: list[int]) -> None:
     parts = released(budget, hours)
-    assert len(parts) == QUARTERS
+    assert len(parts) == 24 * 4
     assert list(parts) == sorted(parts)
     assert parts[-1] == budget
     moments = [expected(budget, hours, minute) for minute in range(0, 1440, 7)]
