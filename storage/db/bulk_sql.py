@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from sqlalchemy import (
+    BindParameter,
     Boolean,
     Column,
     ColumnElement,
@@ -73,16 +74,16 @@ class BulkTable:
         return self._text(["?"], ["id"])
 
     def _text(self, first_marks: Iterable[str], first_names: Iterable[str]) -> str:
-        columns, marks = ", ".join([*first_names, *self.names]), ", ".join([*first_marks, self._marks])
+        columns, marks = ", ".join([*first_names, *self.names]), ", ".join([*first_marks, *self._marks])
         return f"INSERT INTO {self.table.name} ({columns}) VALUES ({marks})"  # noqa: S608
 
     @cached_property
-    def _marks(self) -> str:
+    def _marks(self) -> list[str]:
         marks = ["?"] * len(self.names)
         for n in self._nullable:
             numeric = not isinstance(self.table.c[self.names[n]].type, Text)
             marks[n] = f"nullif(?, {NO_NUMBER})" if numeric else "nullif(?, '')"
-        return ", ".join(marks)
+        return marks
 
     async def insert(self, tx: AsyncConnection, rows: Sequence[tuple[Any, ...]]) -> list[int]:
         """Insert rows; their new ids, in order."""
@@ -137,6 +138,24 @@ class BulkTable:
             named = [dict(zip(self.names, self._nulled(row), strict=True)) for row in rows]
             await tx.execute(insert(self.table), [{**constants, **row} for row in named])
 
+    async def change(
+        self, tx: AsyncConnection, ids: Sequence[int], rows: Iterable[tuple[Any, ...]], constants: Mapping[str, int]
+    ) -> None:
+        """Give rows of these ids other values. `constants` are columns beside `names`, with one number each for all."""
+        if isinstance(tx, SyncConnection):
+            values = [f"{name} = {int(value)}" for name, value in constants.items()]
+            values += [f"{name} = {mark}" for name, mark in zip(self.names, self._marks, strict=True)]
+            tx.raw.executemany(
+                f"UPDATE {self.table.name} SET {', '.join(values)} WHERE id = ?",  # noqa: S608 - names of ours
+                [(*row, number) for number, row in zip(ids, rows, strict=True)],
+            )
+            return
+        given: dict[str, BindParameter[Any]] = {name: bindparam(f"new_{name}") for name in (*constants, *self.names)}
+        await tx.execute(update(self.table).where(self.table.c.id == bindparam("key")).values(given), [
+            {"key": number, **dict(zip((one.key for one in given.values()), values, strict=True))}
+            for number, values in zip(ids, ((*constants.values(), *self._typed(row)) for row in rows), strict=True)
+        ])  # fmt: skip
+
     async def _copy(self, tx: AsyncConnection, records: Sequence[Sequence[Any]], *first: str) -> None:
         connection = (await tx.get_raw_connection()).driver_connection
         assert connection is not None  # noqa: S101 - it has executed a statement before
@@ -174,6 +193,26 @@ class BulkTable:
         """The statement that gives the columns of row `number` these values."""
         values = dict(zip(self.names, self._nulled(row), strict=True))
         return update(self.table).where(self.table.c.id == number).values(**values)
+
+
+class PlainStatement:
+    """A statement whose parameters get what lies on disk; on SQLite's direct connection it is its text alone."""
+
+    def __init__(self, statement: Executable) -> None:
+        self._statement = statement
+
+    @cached_property
+    def _compiled(self) -> "Compiled":
+        return Compiled(self._statement, _DIALECT)
+
+    async def run(self, tx: AsyncConnection, parameters: Sequence[Mapping[str, Any]]) -> None:
+        """Run it once for each of some parameters."""
+        if not parameters:
+            return
+        if isinstance(tx, SyncConnection):
+            tx.raw.executemany(self._compiled.text, list(map(self._compiled.values, parameters)))
+        else:
+            await tx.execute(self._statement, parameters)
 
 
 class RowBatch:

@@ -7,10 +7,11 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import Select, Table, delete, or_, select, tuple_, update
+from sqlalchemy import Insert, Integer, Select, Table, bindparam, delete, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.db.bulk_sql import PlainStatement
 from storage.db.engine import Database
 from storage.db.read_only import read_only
 from storage.db.touch_marks import days_being_written
@@ -20,11 +21,10 @@ from storage.ledger.reports.report_pages import version_of
 from storage.reports.day_facts import FEW_FACTS, catalogue, facts_of_days, has_few_facts
 from storage.reports.facts_query import FactsQuery
 from storage.tables import accounts, conversions, merged, offers, touched
+from storage.tables.types import days as days_since_epoch
 
 #: Days merged in one transaction: a long backfill must not hold up clicks.
 BATCH = 8
-
-_CHUNK = 500
 
 _encoder = msgspec.json.Encoder()
 
@@ -163,17 +163,31 @@ async def _store(tx: AsyncConnection, merged_days: list[Merged]) -> None:
     """Write merged days; of the marks only those that had been read are deleted."""
     for day in merged_days:
         values = {"cells": day.cells, "version": day.version}
-        insertion = upsert(merged).values(team_id=day.team_id, day=day.day, **values)
-        await tx.execute(insertion.on_conflict_do_update(index_elements=["team_id", "day"], set_=values))
+        await _KEEP.run(tx, [{"of_team": day.team_id, "of_day": days_since_epoch(day.day), **values}])
         await _note_postbacks(tx, accounts, day.accounts, day.day)
         await _note_postbacks(tx, offers, day.offers, day.day)
-        for start in range(0, len(day.marks), _CHUNK):
-            await tx.execute(delete(touched).where(touched.c.id.in_(day.marks[start : start + _CHUNK])))
+        await _FORGET.run(tx, [{"key": mark} for mark in day.marks])
+
+
+def _keep() -> Insert:
+    """A day's cells, in place of those that were merged before."""
+    insertion = upsert(merged).values(
+        team_id=bindparam("of_team"), day=bindparam("of_day", type_=Integer), cells=bindparam("cells"),
+        version=bindparam("version"),
+    )  # fmt: skip
+    new = {name: insertion.excluded[name] for name in ("cells", "version")}
+    return insertion.on_conflict_do_update(index_elements=["team_id", "day"], set_=new)
+
+
+_KEEP = PlainStatement(_keep())
+_FORGET = PlainStatement(delete(touched).where(touched.c.id == bindparam("key")))
 
 
 async def _note_postbacks(tx: AsyncConnection, table: Table, ids: Collection[int], day: date) -> None:
     """Remember since which report day accounts or offers are measured by postbacks."""
+    if not ids:
+        return
     t = table.c
     later = t.id.in_(ids), or_(t.postbacks_since.is_(None), t.postbacks_since > day)
-    if ids and (await tx.execute(select(t.id).where(*later))).first():
+    if (await tx.execute(select(t.id).where(*later))).first():
         await tx.execute(update(table).where(*later).values(postbacks_since=day))

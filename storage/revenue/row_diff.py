@@ -9,10 +9,10 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import Insert, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.db.bulk_sql import NO_NUMBER, BulkTable, ColumnQuery, nullable
+from storage.db.bulk_sql import NO_NUMBER, BulkTable, ColumnQuery, PlainStatement, nullable
 from storage.ledger.facts import RevenueRow
 from storage.ledger.revenue.packed_rows import PackedRows
 from storage.ledger.revenue.sanity import LIMIT, Key, Values, check_sizes, values_of
@@ -33,6 +33,7 @@ class BatchSize(NamedTuple):
 SQLITE_BATCH, POSTGRES_BATCH = BatchSize(50, 25), BatchSize(200, 50)
 
 _REVISIONS = BulkTable(revenue_revisions, ("revenue_id", "day", *MEASURES, "withdrawn"))
+_RESTATED = BulkTable(revenue, (*MEASURES, "withdrawn"))
 _MARKS = BulkTable(touched, ("day",))
 
 
@@ -216,33 +217,25 @@ async def write(tx: AsyncConnection, of: Origin, changes: Changes, *, report_id:
             tx, zip(*changes.new, strict=True), {**stamp, "account_id": of.account_id, "withdrawn": False}
         )
     if changes.restated:
-        await _keep_first_figures(tx, [row.id for row in changes.restated])
-        await _restate(tx, changes.restated, {"recorded_at": of.now, "report_id": report_id})
-        await _REVISIONS.append(tx, [
-            (row.id, row.day, *map(nullable, row.values), row.withdrawn) for row in changes.restated
-        ], stamp)  # fmt: skip
+        ids = [row.id for row in changes.restated]
+        figures = [(*map(nullable, row.values), row.withdrawn) for row in changes.restated]
+        await _KEEP_FIRST_FIGURES.run(tx, [{"key": number} for number in ids])
+        await _RESTATED.change(tx, ids, figures, {"recorded_at": stamp["recorded_at"], "report_id": report_id})
+        await _REVISIONS.append(
+            tx, [(row.id, row.day, *of_row) for row, of_row in zip(changes.restated, figures, strict=True)], stamp
+        )
     for renamed in changes.renamed:
         await tx.execute(update(revenue).where(revenue.c.id == renamed.id).values(tag_name=renamed.name))
 
 
-async def _keep_first_figures(tx: AsyncConnection, ids: list[int]) -> None:
-    """The figures that rows came with, kept as a revision before the first restatement takes their place."""
+def _keep_first_figures() -> Insert:
+    """The figures that a row came with, kept as a revision before the first restatement takes their place."""
     names = ("team_id", "day", *MEASURES, "withdrawn", "recorded_at", "report_id")
     restated_before = select(revenue_revisions.c.id).where(revenue_revisions.c.revenue_id == revenue.c.id).exists()
-    first = select(revenue.c.id, *(revenue.c[name] for name in names)).where(revenue.c.id.in_(ids), ~restated_before)
-    await tx.execute(insert(revenue_revisions).from_select(["revenue_id", *names], first))
+    first = select(revenue.c.id, *(revenue.c[name] for name in names)).where(
+        revenue.c.id == bindparam("key"), ~restated_before
+    )
+    return insert(revenue_revisions).from_select(["revenue_id", *names], first)
 
 
-_RESTATED: dict[str, Any] = {
-    name: bindparam(f"new_{name}") for name in (*MEASURES, "withdrawn", "recorded_at", "report_id")
-}
-_RESTATE = update(revenue).where(revenue.c.id == bindparam("key")).values(_RESTATED)
-
-
-async def _restate(tx: AsyncConnection, rows: list[RestatedRow], stamp: dict[str, Any]) -> None:
-    stamped = {f"new_{name}": value for name, value in stamp.items()}
-    names = [f"new_{name}" for name in MEASURES]
-    await tx.execute(_RESTATE, [
-        {"key": row.id, "new_withdrawn": row.withdrawn, **dict(zip(names, row.values, strict=True)), **stamped}
-        for row in rows
-    ])  # fmt: skip
+_KEEP_FIRST_FIGURES = PlainStatement(_keep_first_figures())
