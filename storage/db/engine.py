@@ -12,11 +12,12 @@ from typing import Any, Literal, TypeVar, cast
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from storage.db import pace as rounds
 from storage.db.database_url import is_pooled, read_url
 from storage.db.direct_sqlite import DirectSqlite, run_without_suspending
 from storage.db.joined_work import Alone, JoinedWork
 from storage.db.kept_connection import KeptConnection
-from storage.db.pace import PIECE, Pace
+from storage.db.pace import Pace
 from storage.db.pools import create_engine
 from storage.db.postgres_connection import driver_of
 from storage.db.turns import give_way
@@ -35,7 +36,7 @@ Work = Callable[[AsyncConnection], Awaitable[T]]
 
 LOCKED_WAIT = 10.0  # seconds a writer waits for those of other processes
 REST = 4.0  # times the time that a batch took: so long many clicks have the writer for themselves
-SHARING = 5  # times PIECE that the batches of one writer take which share a transaction of SQLite
+SHARING = 5  # times rounds.PIECE that the batches of one writer take which share a transaction of SQLite
 RECONNECT = 1.0  # seconds in which a connection that was refused is tried for again
 FIRST_PAUSE = 0.1  # seconds before the second try; doubled each time
 
@@ -222,7 +223,7 @@ class Database:
         remaining = deque(batches)
         while remaining:
             if self.direct is not None and self.pace.is_busy:
-                if not await self.run(lambda tx: _run_piece(remaining, tx)):
+                if not await self.run(lambda tx: _run_piece(remaining, tx, rounds.JOINED)):
                     return False
                 continue
             began = time.perf_counter()
@@ -237,7 +238,7 @@ class Database:
             return await self.run(batches.popleft())
         async with self.direct.transaction(LOCKED_WAIT) as direct:
             for _ in range(SHARING):
-                if not run_without_suspending(_run_piece(batches, cast(AsyncConnection, direct))):
+                if not run_without_suspending(_run_piece(batches, cast(AsyncConnection, direct), rounds.PIECE)):
                     return False
                 if self.write_lock.waiting or self.pace.is_busy or not batches:
                     break
@@ -292,14 +293,17 @@ class Database:
         self.file.close()
 
 
-async def _run_piece(batches: deque[Work[bool]], tx: AsyncConnection) -> bool:
-    """The next batches, as far as a piece of a round reaches; False if one returned that."""
-    ends = time.perf_counter() + PIECE
+async def _run_piece(batches: deque[Work[bool]], tx: AsyncConnection, seconds: float) -> bool:
+    """The next batches, one at least, as many as so many seconds are enough for; False if one returned that."""
+    began = time.perf_counter()
+    ends = began + seconds
     while batches:
         if not await batches.popleft()(tx):
             return False
-        if time.perf_counter() > ends:
+        ended = time.perf_counter()
+        if ended + (ended - began) > ends:  # the next one takes as long as this one
             break
+        began = ended
     return True
 
 

@@ -54,12 +54,12 @@ class JoinedWork:
             raise
 
     def carry_out(self, tx: Transaction) -> bool:
-        """Do within a transaction of clicks what waits, as far as the piece of the round reaches; whether any did.
+        """Do within a transaction of clicks what waits, as far as their piece of the round reaches; whether any did.
 
         Raises what ended the whole transaction.
         """
         took = 0.0
-        while self._waiting and took < rounds.PIECE:
+        while self._waiting and took < rounds.JOINED:
             piece = self._waiting.popleft()
             if not piece.done.done():
                 self._carried.append(piece)

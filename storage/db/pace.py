@@ -14,6 +14,7 @@ from collections.abc import Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
 PIECE = 0.0005  # seconds of a round that other work has
+JOINED = 0.0003  # seconds of a round that work within the clicks' transaction has, whose COMMIT takes longer by it too
 MANY = 8  # clicks of a round: fewer leave the loop time for other work
 CALM = 0.01  # seconds after such a round in which the next one is expected
 LONG = 0.1  # seconds after which a round is no longer waited for: the disk may hang

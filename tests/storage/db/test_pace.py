@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -13,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.db import engine, joined_work
+from storage.db import direct_sqlite, engine, joined_work
 from storage.db import pace as paces
 from storage.db.direct_sqlite import SyncConnection
 from storage.db.engine import Database
@@ -50,7 +51,8 @@ def pace(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Pace:
     """One whose rounds are expected for a minute and which lets work go on by them alone."""
     for name in ("CALM", "LONG", "WAIT"):
         monkeypatch.setattr(paces, name, 60.0)
-    monkeypatch.setattr(paces, "PIECE", 0.01)
+    for name in ("PIECE", "JOINED"):
+        monkeypatch.setattr(paces, name, 0.01)
     return Pace()
 
 
@@ -230,6 +232,46 @@ async def test_while_clicks_come_batches_join_their_transactions(pace: Pace, clo
     await database.close()
 
 
+async def test_batches_that_join_clicks_end_with_their_piece(pace: Pace, clock: Clock, sqlite_url: str) -> None:
+    database = await busy_database(sqlite_url, pace)
+    done: list[str] = []
+
+    async def write(_: AsyncConnection) -> bool:
+        clock.spend(0.004)  # two go into a piece, and a third would end after it
+        done.append("written")
+        return True
+
+    writing = asyncio.create_task(database.run_batches([write] * 3))
+    await settled()
+    await a_round(database)
+    assert len(done) == 2
+    await a_round(database)
+    assert await writing
+    await database.close()
+
+
+async def test_clicks_whose_transaction_empties_the_log_carry_no_other_work(
+    pace: Pace, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct_sqlite, "DUE", 3 * direct_sqlite.PAGES)
+    database = await busy_database(sqlite_url, pace)
+    assert database.direct
+    database.direct._logged = 0  # of what made the schema
+    for number in range(3):
+        await a_round(database, f"click {number}")
+    assert not names_in_file(sqlite_url), "all of it is in the log"
+    joining = asyncio.create_task(database.run(lambda tx: put(tx, "joined")))
+    await settled()
+    await a_round(database, "click 3")
+    assert names_in_file(sqlite_url) == [f"click {number}" for number in range(4)]
+    assert not joining.done()
+    await a_round(database, "click 4")
+    await joining
+    assert names_in(sqlite_url)[-1] == "joined"
+    assert "joined" not in names_in_file(sqlite_url)
+    await database.close()
+
+
 async def test_work_that_fails_in_a_transaction_of_clicks_is_undone_by_itself(pace: Pace, sqlite_url: str) -> None:
     database = await busy_database(sqlite_url, pace)
 
@@ -312,6 +354,13 @@ async def a_round(database: Database, *names: str) -> None:
 
 def names_in(url: str) -> list[str]:
     with closing(sqlite3.connect(make_url(url).database or "")) as other:
+        return [name for (name,) in other.execute("SELECT name FROM facts WHERE value = '' ORDER BY name")]
+
+
+def names_in_file(url: str) -> list[str]:
+    """Those which the write-ahead log is not needed for."""
+    path = Path(make_url(url).database or "").absolute().as_uri()
+    with closing(sqlite3.connect(f"{path}?immutable=1", uri=True)) as other:
         return [name for (name,) in other.execute("SELECT name FROM facts WHERE value = '' ORDER BY name")]
 
 
