@@ -1,8 +1,9 @@
 """Databases opened to read only, as the helper process does it: nothing can be written, and connections are kept."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -11,6 +12,9 @@ from storage.db.engine import Database
 
 _TURNS = 3
 """Turns of an event loop that stood still between two uses: the end of a connection is read before one is chosen."""
+
+Request = TypeVar("Request")
+Result = TypeVar("Result")
 
 _databases: dict[str, Database] = {}
 
@@ -24,6 +28,22 @@ async def read_only(url: str) -> AsyncIterator[AsyncConnection]:
     async with database.read() as tx:
         await tx.execute(text("PRAGMA query_only=ON" if database.sqlite else "SET TRANSACTION READ ONLY"))
         yield tx
+
+
+async def here_or_apart(
+    database: Database, request: Request, apart: Callable[[Request], Awaitable[Result | None]] | None, *,
+    is_light: Callable[[AsyncConnection, Request], Awaitable[bool]],
+    here: Callable[[AsyncConnection, Request], Awaitable[Result]],
+) -> Result:  # fmt: skip
+    """What `here` reads in this process, or what the helper process gives (`apart`) where there is one and the request
+    is not light; where the helper gives none, it is done here after all."""
+    if apart is not None:
+        async with database.read() as tx:
+            light = await is_light(tx, request)
+        if not light and (result := await apart(request)) is not None:
+            return result
+    async with database.read() as tx:
+        return await here(tx, request)
 
 
 async def close() -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.bulk_sql import PlainStatement
 from storage.db.engine import Database
-from storage.db.read_only import read_only
+from storage.db.read_only import here_or_apart, read_only
 from storage.db.touch_marks import days_being_written
 from storage.ledger.reports.attribution import Catalogue
 from storage.ledger.reports.merge import DayFacts, merge_day
@@ -73,13 +73,7 @@ async def settle_all(database: Database, zone: ZoneInfo, *, apart: MergeApart | 
 async def _merged_now(database: Database, request: MergeRequest, apart: MergeApart | None) -> list[Merged]:
     if not await database.look(_any_touched):
         return []
-    if apart is not None:
-        async with database.read() as tx:
-            is_light = await _is_light(tx, request)
-        if not is_light and (merged_days := await apart(request)) is not None:
-            return merged_days
-    async with database.read() as tx:
-        return await merge_touched(tx, request)
+    return await here_or_apart(database, request, apart, is_light=_is_light, here=merge_touched)
 
 
 async def merge_read_only(url: str, request: MergeRequest) -> list[Merged]:

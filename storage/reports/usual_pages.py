@@ -16,7 +16,7 @@ from sqlalchemy import Row, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.engine import Database
-from storage.db.read_only import read_only
+from storage.db.read_only import here_or_apart, read_only
 from storage.ledger.reports.cells import Cell
 from storage.reports import report_pages
 from storage.reports.report_view import ReportQuery
@@ -87,7 +87,9 @@ async def make_missing(
     """Make pages of up to DAYS_IN_A_GO days at rest that have none of their cells, the latest first; of how many."""
     request = PagesRequest(timezone=zone.key, currency=currency, until=now.astimezone(zone).date() - _AT_REST)
     count = 0
-    while count < DAYS_IN_A_GO and (made := await _made_now(database, request, apart)):
+    while count < DAYS_IN_A_GO and (
+        made := await here_or_apart(database, request, apart, is_light=_is_light, here=_made)
+    ):
         for day in made:
             await database.run(partial(_store, day=day))
         count += len(made)
@@ -98,14 +100,8 @@ async def _store(tx: AsyncConnection, day: DayPages) -> None:
     await report_pages.store(tx, day.team_id, day.day, day.version, day.pages)
 
 
-async def _made_now(database: Database, request: PagesRequest, apart: PagesApart | None) -> list[DayPages]:
-    if apart is not None:
-        async with database.read() as tx:
-            is_light = sum(row.size for row in await _lacking(tx, request)) < _FEW
-        if not is_light and (made := await apart(request)) is not None:
-            return made
-    async with database.read() as tx:
-        return await _made(tx, request)
+async def _is_light(tx: AsyncConnection, request: PagesRequest) -> bool:
+    return bool(sum(row.size for row in await _lacking(tx, request)) < _FEW)
 
 
 async def make_read_only(url: str, request: PagesRequest) -> list[DayPages]:
