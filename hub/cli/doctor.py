@@ -19,9 +19,11 @@ from storage.db import pool_size
 from storage.db.engine import Database, behind_pooler
 from storage.db.pool_size import Allowance
 from storage.db.schema import HEAD, current, is_older
+from storage.db.secrets import secret_keys
 
 TIMEOUT = 10.0  # seconds for one request
 LEAST_DISK = 1_000_000_000  # bytes free; below it the disk is a fault
+SHORTEST_KEY = 12  # characters
 MOST_SKEW = 30.0  # seconds the clock may be apart: signed requests of Slack are refused at 300
 
 
@@ -50,6 +52,12 @@ async def checks(settings: Settings) -> AsyncIterator[Check]:
         if unknown
         else Check(name="settings", ok=True, finding="all can be read")
     )
+    if len(secret_keys(settings.secret_key)[0]) < SHORTEST_KEY:
+        yield Check(
+            name="secret key", ok=False, finding=f"CASINOFLUX_SECRET_KEY has fewer than {SHORTEST_KEY} characters: "
+            "whoever has a click id can try out what it may be",
+            fix="put a long random one before it, with a comma between, and run casinoflux keys rotate",
+        )  # fmt: skip
     database = await _database(settings)
     yield database
     if database.ok and settings.database_url.startswith("postgresql"):

@@ -66,6 +66,14 @@ def test_without_a_hub_the_address_the_schema_and_plain_http_are_faults(deploy_e
 
 
 @pytest.mark.slow
+def test_a_secret_key_that_can_be_guessed_is_a_fault(deploy_sqlite: Deploy) -> None:
+    code, checks, output = _checks(deploy_sqlite(SECRET_KEY="changeme"))
+    assert code == 1
+    assert "keys rotate" in checks["secret key"]["fix"]
+    assert "changeme" not in output
+
+
+@pytest.mark.slow
 def test_settings_that_cannot_be_read_are_the_one_fault(deploy_sqlite: Deploy) -> None:
     code, checks, _ = _checks(deploy_sqlite(REPORT_CURRENCY="GOLD"))
     assert (code, list(checks)) == (1, ["settings"])
