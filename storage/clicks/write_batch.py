@@ -110,7 +110,7 @@ class Touches:
         """Marks to write now, of these days and of those put off; call `written` once they are committed."""
         self._owed.update(days)
         before = time.monotonic() - TOUCH_EVERY
-        return [key for key in self._owed if self._last.get(key, 0.0) <= before]
+        return [key for key in self._owed if self._last.get(key, before) <= before]
 
     def written(self, marks: Iterable[tuple[int, int]]) -> None:
         now = time.monotonic()
@@ -119,6 +119,10 @@ class Touches:
             self._owed.discard(key)
         if len(self._last) > 1000:
             self._last.clear()
+
+    def hurry(self) -> None:
+        """Have every mark that was put off be due: nothing is written later."""
+        self._last.clear()
 
     @property
     def owed(self) -> bool:

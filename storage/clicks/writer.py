@@ -110,6 +110,7 @@ class Writer:
         if self._tasks:
             self._tasks[1].cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._state.touches.hurry()
         if self._counts or self.spooled or self._state.touches.owed:
             await self._batch()
         await self._save_last()
@@ -222,7 +223,7 @@ class Writer:
             if self.down:
                 await self._try_database()
             await self._catch_up()
-            if self._waiting or self._counts or self._state.touches.owed:
+            if self._waiting or self._counts or self._state.touches.waiting():
                 await self._store(taken)
         except Exception as error:
             taken = taken or self._take()

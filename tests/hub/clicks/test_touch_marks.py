@@ -1,0 +1,34 @@
+"""A day with new clicks is marked for merging at most once a second, and once more when the hub stops."""
+
+import asyncio
+import time
+
+from sqlalchemy import delete, select
+
+from storage.db.engine import Database
+from storage.tables import touched
+from tests.hub.clicks.click_deployment import click_deployment
+
+
+async def test_a_mark_that_is_put_off_costs_no_transaction_and_is_written_when_the_hub_stops(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        await d.get("/c/one", ip="192.0.2.1")
+        writer, marks = d.clicks.writer, d.clicks.writer._state.touches
+        later = time.monotonic() + 1_000_000
+        marks._last = dict.fromkeys(marks._last, later)  # as if written this very moment, for long
+        [(team_id, _)] = marks._last
+        async with d.database.begin() as tx:
+            await tx.execute(delete(touched))
+        await d.get("/c/one", ip="192.0.2.2")
+        assert marks.owed
+        commits = writer.tally["commits"]
+        writer._wake.set()
+        await asyncio.sleep(0.2)
+        assert writer.tally["commits"] == commits
+        assert await d.count(touched) == 0
+    database = Database(upgraded_url)
+    async with database.read() as tx:
+        assert (await tx.execute(select(touched.c.team_id))).scalars().all() == [team_id]
+    await database.close()
