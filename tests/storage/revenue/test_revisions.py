@@ -1,5 +1,6 @@
 """Delayed revenue: revisions instead of overwriting, withdrawn figures, suspects, settled days."""
 
+import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import date
@@ -272,7 +273,8 @@ async def test_a_long_report_is_recorded_in_short_turns_and_completed_after_a_br
         async with database.begin() as tx:
             books = await build(tx)
         rows = [row(later(n), sub=f"s{m}", registrations=m, commission_cpa=n) for n in range(3) for m in range(700)]
-        report = Report(first=FIRST, last=later(2), rows=tuple(rows), raw=b"")
+        raw = b"".join(b"%d," % n for n in range(100_000))
+        report = Report(first=FIRST, last=later(2), rows=tuple(rows), raw=raw)
         whose: dict[str, Any] = {"team_id": books.team_id, "account_id": books.ids["acme"], "run_id": None}
         arguments = {**whose, "report": report, "now": at(later(9)), "zone": UTC_ZONE}
         recording = revenue.Recording(Origin(**whose, now=at(later(9))), report, zone=UTC_ZONE)
@@ -292,6 +294,8 @@ async def test_a_long_report_is_recorded_in_short_turns_and_completed_after_a_br
         assert (await revenue.record_in_slices(database, **arguments)).revisions == 0
         async with database.read() as tx:
             assert (await count(tx, table), await count(tx, settled_days)) == (2100, 3)
+            kept = (await tx.execute(select(revenue_reports.c.raw).order_by(revenue_reports.c.id.desc()))).scalars()
+            assert zlib.decompress(next(iter(kept))) == raw, "compressed in parts"
             assert (await books.report(tx, "day", last=later(2))).totals.commission == 700 + 1400
 
 
