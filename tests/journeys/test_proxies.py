@@ -17,8 +17,10 @@ from typing import IO
 import httpx
 import pytest
 
+from tests.conftest import new_postgres
 from tests.journeys.deployment import ROOT, Deployment, started_sqlite
 from tests.journeys.steps import BROWSER
+from tests.journeys.test_serve import campaign
 from tests.waiting import free_port, wait_for
 
 pytestmark = pytest.mark.slow
@@ -60,9 +62,7 @@ def hub(tmp_path: Path) -> Iterator[HeldHub]:
     hub.hold()
     try:
         hub.start()
-        hub.post("account/add", platform="postback_only", name="main", timezone="UTC", currency="EUR")
-        hub.post("offer/add", casino="Lucky", account="main", tag="x", url="https://lucky.example.test/?s={click_id}")
-        hub.post("campaign/create", name="C", offers=["lucky-x"])
+        campaign(hub)
         yield hub
     finally:
         hub.let_go()
@@ -166,6 +166,30 @@ def test_a_hub_behind_the_proxy_of_the_documentation(name: str, hub: HeldHub, tm
             each.stopped.set()
             each.join(60)
         assert {status for each in crowd for status in each.statuses} == {302}
+
+
+def test_workers_share_an_address_that_systemd_holds(postgres: str, started_postgres: str, tmp_path: Path) -> None:
+    with new_postgres(postgres, started_postgres) as url:
+        hub = HeldHub(url, tmp_path, LIMIT_ADDRESS="0")
+        hub.hold()
+        try:
+            hub.start("--workers", "2")
+            campaign(hub)
+            crowd = [Visitors(hub.url, keep=False) for _ in range(4)]
+            for visitor in crowd:
+                visitor.start()
+            wait_for(lambda: all(each.statuses[302] > 20 for each in crowd), "clicks", told=hub.log)
+            assert hub.stop() == 0
+            hub.start("--workers", "2")
+            before = [each.statuses[302] for each in crowd]
+            wait_for(lambda: all(each.statuses[302] > n + 20 for each, n in zip(crowd, before, strict=True)), "clicks")
+            for each in crowd:
+                each.stopped.set()
+                each.join(60)
+            assert not any(each.statuses["ConnectError"] for each in crowd)
+            assert hub.stop() == 0
+        finally:
+            hub.let_go()
 
 
 def prefixes(hub: Deployment) -> set[str]:
