@@ -143,10 +143,7 @@ class Clicks:
             if await self._runtime.configuration.look(config_version.current) != self._seen_change:
                 async with self._runtime.configuration.read() as tx:
                     version = await config_version.current(tx)
-                    before = self.state.plans
-                    self.state.plans = await plans.load(tx, self._runtime.settings.public_url, before)
-                if self.state.plans.recognitions() != before.recognitions():
-                    self.writer.forget_visitors()
+                    self.state.plans = await plans.load(tx, self._runtime.settings.public_url, self.state.plans)
                 self._hosts.replace(self.state.plans.hosts)
                 self._seen_change = version
         if self._runtime.snapshot is None:

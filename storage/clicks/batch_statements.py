@@ -192,33 +192,27 @@ def _inserted(number: int, table: Table, row: type[msgspec.Struct]) -> str:
     return json_insert(number, table, row.__struct_fields__)
 
 
-def _adding_to(table: Table, counts: tuple[str, ...]) -> str:
+def _added(number: int, table: Table, row: type[msgspec.Struct], counts: tuple[str, ...]) -> str:
     keys = ", ".join(column.name for column in table.primary_key.columns)
     sums = ", ".join(f"{name} = {table.name}.{name} + excluded.{name}" for name in counts)
-    return f"ON CONFLICT ({keys}) DO UPDATE SET {sums}"
+    return f"{_inserted(number, table, row)} ON CONFLICT ({keys}) DO UPDATE SET {sums}"
 
-
-_UNLESS_SEEN = "WHERE NOT EXISTS (SELECT FROM seen)"
 
 POSTGRES_BATCH = f"""
-WITH seen AS (SELECT id, click_id, offer_id FROM visitors WHERE id = ANY($8::bigint[]) AND click_id >= $6),
-remembered AS (
-  {_inserted(1, visitors, VisitorRow)} {_UNLESS_SEEN}
+WITH remembered AS (
+  {_inserted(1, visitors, VisitorRow)}
   ON CONFLICT (id) DO UPDATE SET click_id = excluded.click_id, offer_id = excluded.offer_id
   WHERE visitors.click_id < $6 RETURNING 1
-), stored AS ({_inserted(2, clicks, ClickRow)} {_UNLESS_SEEN}),
-counted AS ({_inserted(3, click_rollup, RollupRow)} {_UNLESS_SEEN} {_adding_to(click_rollup, COUNTS)}),
-failed AS ({_inserted(4, faults, FaultRow)} {_UNLESS_SEEN} {_adding_to(faults, ("n",))}),
-marked AS ({_inserted(5, touched, TouchMark)} {_UNLESS_SEEN})
-SELECT id, click_id, offer_id FROM seen
-UNION ALL SELECT 0, 0, 1 / (count(*) = $7::integer OR EXISTS (SELECT FROM seen))::integer FROM remembered
+), stored AS ({_inserted(2, clicks, ClickRow)}),
+counted AS ({_added(3, click_rollup, RollupRow, COUNTS)}),
+failed AS ({_added(4, faults, FaultRow, ("n",))}),
+marked AS ({_inserted(5, touched, TouchMark)})
+SELECT 1 / (count(*) = $7::integer)::integer FROM remembered
 """  # noqa: S608 - names of ours
 """What a batch writes on PostgreSQL, as one statement, which is one round trip and needs no other to be a transaction.
 
 Parameters: rows as JSON of visitors, clicks, roll-up, faults and touch marks; the click id before which a visitor is
-forgotten; how many visitors there are; keys of those who are presumed to be new. If any of them has a row in
-`visitors`, nothing is written, and these rows are returned before the last one, which is none of them. A division by
-zero undoes it all if another process kept one of the visitors meanwhile.
+forgotten; how many visitors there are. A division by zero undoes it all if another process kept one of them meanwhile.
 Rows are JSON because encoding them costs the hub half of what COPY or arrays do, and PostgreSQL as much as these.
 """
 

@@ -214,10 +214,6 @@ class Plans(msgspec.Struct, frozen=True, kw_only=True):
     placements: Placements = NO_PLACEMENTS
     rotations: dict[int, StoredRotation] = {}
 
-    def recognitions(self) -> dict[int, Recognition]:
-        """How those campaigns know their visitors that do it otherwise than for a day by themselves, by id."""
-        return {plan.id: plan.recognition for plan in self.campaigns.values() if plan.recognition is not None}
-
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """A rotation that is not stored, for one campaign; None for what stays as it is stored."""

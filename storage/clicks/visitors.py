@@ -26,9 +26,6 @@ OFFER = (1 << OFFER_BITS) - 1
 """The offer in an entry, which holds click and offer in one number."""
 _CHUNK = 2_000  # rows read before others get their turn
 _PATIENCE = 10.0  # seconds
-MOST_REMEMBERED = 200_000  # rows of `visitors` that a process remembers, some 160 bytes each
-_LATELY = 8  # batches whose presumptions say whether it is of use to presume
-_TOO_OFTEN = 0.5  # share of them that were wrong
 
 SeenVisitor = tuple[int, int, int]
 """visitor, click, offer."""
@@ -169,61 +166,7 @@ class ProcessVisitors:
 
 
 class SharedVisitors:
-    """On PostgreSQL: rows that all processes see.
-
-    A process remembers some that are certainly there. Whom it does not remember it may presume to be new: the statement
-    that stores a batch finds out whether that is true. Only for campaigns that know their visitors for a day by
-    themselves: rows of all others may be replaced meanwhile.
-    """
-
-    def __init__(self) -> None:
-        self._young: dict[int, int] = {}  # entries
-        self._old: dict[int, int] = {}
-        self._wrong = 0.0  # the share of the latest batches of which a presumption was wrong, or would have been
-
-    @property
-    def presuming(self) -> bool:
-        """Whether it is of use to presume that an unknown visitor is new."""
-        return self._wrong < _TOO_OFTEN
-
-    def recall(self, keys: Sequence[KeyPair], since: int) -> tuple[dict[int, int], list[int]]:
-        """What `find` finds as far as it is remembered, and the keys of all others."""
-        oldest = max(1, since << OFFER_BITS)
-        entries: dict[int, int] = {}
-        unknown: list[int] = []
-        young, old = self._young, self._old
-        for key, previous_day_key in keys:
-            entry = young.get(key) or old.get(key, 0)
-            if entry < oldest and previous_day_key:
-                entry = young.get(previous_day_key) or old.get(previous_day_key, 0)
-            if entry >= oldest:
-                entries[key] = entry
-            else:
-                unknown += (key, previous_day_key) if previous_day_key else (key,)
-        return entries, unknown
-
-    async def ask(self, connection: BatchConnection, unknown: Sequence[int], since: int) -> None:
-        """Learn which of the keys that are not remembered are there."""
-        assert isinstance(connection, PostgresBatchConnection)  # noqa: S101
-        rows = await connection.alone(_FIND, unknown, since)
-        self.learn(rows)
-        self.presumption(wrong=bool(rows))
-
-    def presumption(self, *, wrong: bool) -> None:
-        """That all whom a batch did not remember are new was wrong, or would have been."""
-        self._wrong += (wrong - self._wrong) / _LATELY
-
-    def learn(self, rows: Iterable[Sequence[int]]) -> None:
-        """Remember rows that are committed: visitor, click, offer."""
-        if len(self._young) >= MOST_REMEMBERED // 2:
-            self._old, self._young = self._young, {}
-        young = self._young
-        for visitor, click, offer in rows:
-            young[visitor] = click << OFFER_BITS | offer
-
-    def forget(self) -> None:
-        """Forget all that is remembered: it may be another database, or campaigns may know visitors otherwise."""
-        self._young, self._old = {}, {}
+    """On PostgreSQL: rows that all processes see."""
 
     async def find(self, connection: BatchConnection, keys: Sequence[KeyPair], since: int) -> dict[int, int]:
         """Entries of visitors seen since a click id: by key, of (key, previous day's key) pairs."""

@@ -21,7 +21,7 @@ from storage.clicks.batch_statements import (
     VisitorRow,
 )
 from storage.clicks.bursts import BurstCounter
-from storage.clicks.visitors import OFFER, OFFER_BITS, FurtherKeys, KeyPair, SeenVisitor, SharedVisitors, Visitors
+from storage.clicks.visitors import OFFER, OFFER_BITS, FurtherKeys, SeenVisitor, Visitors
 from storage.clicks.write_jobs import (
     BOTS,
     CLICKS,
@@ -57,9 +57,6 @@ DIVISION_BY_ZERO, UNIQUE_VIOLATION = "22012", "23505"
 MOST_AGENTS = 10_000  # whose keys are remembered from one piece of a spool to the next
 
 Query = Callable[..., Awaitable[Sequence[tuple[Any, ...]]]]
-
-Recognised = tuple[ClickJob, FurtherKeys, list[int]]
-"""A click of a campaign that knows its visitors otherwise, and the keys that are not known yet."""
 
 FaultKey = tuple[int, int, str, str]
 """team, day (days since 1970), kind, subject."""
@@ -174,10 +171,6 @@ class Overtaken(Exception):
     """Another process kept a visitor of the batch meanwhile, or a click of it is stored already; nothing of it is."""
 
 
-class Mistaken(Overtaken):
-    """A visitor whom the batch presumed to be new had been seen; by now they are remembered."""
-
-
 class Batch:
     """Everything one transaction writes."""
 
@@ -202,8 +195,6 @@ class Batch:
         self._since = self._now = 0
         self._hopeful = hopeful and state.connection.shared
         self._unkept: list[SeenVisitor] = []  # visitors for the last statement
-        self._presumed: list[int] = []  # keys of visitors who are new unless that statement finds them
-        self._new: list[SeenVisitor] = []  # who is to be remembered once it is committed
         self._prepared = NO_ROWS
 
     async def store(self, now: datetime, decided: Callable[[], None]) -> None:
@@ -244,7 +235,7 @@ class Batch:
         records = _as_json([_record(click, agent) for click, agent in rows])
         if self.outgoing:
             await self._write_together(connection.query, records)
-            records, self._unkept, self._presumed = NO_ROWS, [], []
+            records, self._unkept = NO_ROWS, []
             for outgoing_job in self.outgoing:
                 await self._go(outgoing_job)
         decided()
@@ -263,60 +254,19 @@ class Batch:
             [RollupRow(*key, *row) for key, row in sorted(rollup.items())],
             [FaultRow(*key, n) for key, n in sorted(failed.items())], [TouchMark(*mark) for mark in self._marks],
         )  # fmt: skip
-        texts = _as_json(kept), records, *map(_as_json, rows)
         try:
-            *seen, _ = await query(POSTGRES_BATCH, *texts, self._since, len(kept), self._presumed)
+            await query(POSTGRES_BATCH, _as_json(kept), records, *map(_as_json, rows), self._since, len(kept))
         except Exception as error:
             if sqlstate_of(error) in (DIVISION_BY_ZERO, UNIQUE_VIOLATION):
                 raise Overtaken from None
             raise
-        if seen:
-            self._shared_visitors.learn(seen)
-            self._shared_visitors.presumption(wrong=True)
-            raise Mistaken
 
     async def _decide(self) -> None:
-        keys = visitor_keys(self.clicks)
-        recalling = self._hopeful and all(map(_is_plain, self.clicks))
-        new, further = self._choose(await (self._recall(keys) if recalling else self._find(keys)))
-        if self._presumed and any(job.click.cap for job in self.clicks):  # a cap that a mistake fills is full for all
-            new, further = self._choose(await self._recall(keys, ask=True))
-        if budgeted := [job for job in self.clicks if job.click.budgets]:
-            await self._charge(budgeted)
-        await self._reserve([job for job in self.clicks if job.click.cap])
-        if new:
-            await self._remember(new)
-        if recalling:
-            self._new = self._unkept
-        if further:
-            await self._remember_further(further)
-
-    async def _find(self, keys: list[KeyPair]) -> dict[int, int]:
-        return await self._state.visitors.find(self._connection, keys, self._since) if keys else {}
-
-    async def _recall(self, keys: list[KeyPair], *, ask: bool = False) -> dict[int, int]:
-        """Entries of visitors that are remembered; others are presumed to be new, or asked for where that is better."""
-        visitors = self._shared_visitors
-        entries, self._presumed = visitors.recall(keys, self._since)
-        if self._presumed and (ask or not visitors.presuming):
-            await visitors.ask(self._connection, self._presumed, self._since)
-            entries, _ = visitors.recall(keys, self._since)
-            self._presumed = []
-        return entries
-
-    @property
-    def _shared_visitors(self) -> SharedVisitors:
-        assert isinstance(self._state.visitors, SharedVisitors)  # noqa: S101 - on PostgreSQL
-        return self._state.visitors
-
-    def _choose(self, entries: dict[int, int]) -> tuple[dict[int, ClickJob], list[Recognised]]:
-        """Have every click choose where it goes; those of new visitors, and those whose campaigns know them otherwise.
-
-        `entries` gets the visitors of these clicks.
-        """
         state = self._state
+        keys = visitor_keys(self.clicks)
+        entries = await state.visitors.find(self._connection, keys, self._since) if keys else {}
         new: dict[int, ClickJob] = {}
-        further: list[Recognised] = []
+        further: list[tuple[ClickJob, FurtherKeys, list[int]]] = []
         for job in self.clicks:
             visitor = job.visitor_id
             if not visitor:
@@ -335,9 +285,15 @@ class Batch:
                 state.decide(job)
                 new[visitor] = job
                 entries[visitor] = job.click.id << OFFER_BITS | job.click.offer_id
-        return new, further
+        if budgeted := [job for job in self.clicks if job.click.budgets]:
+            await self._charge(budgeted)
+        await self._reserve([job for job in self.clicks if job.click.cap])
+        if new:
+            await self._remember(new)
+        if further:
+            await self._remember_further(further)
 
-    async def _remember_further(self, jobs: Iterable[Recognised]) -> None:
+    async def _remember_further(self, jobs: Iterable[tuple[ClickJob, FurtherKeys, list[int]]]) -> None:
         """Keep visitors of campaigns that know them otherwise, those who are forgotten at the same time together."""
         by_lifetime: defaultdict[int, dict[int, SeenVisitor]] = defaultdict(dict)
         deciding: dict[int, ClickJob] = {}  # by the key that says whether a visitor is new
@@ -596,17 +552,8 @@ class Batch:
         if len(self._known_before) > MOST_AGENTS:
             self._known_before.clear()
         self._known_before |= self._agents
-        if self._presumed:
-            self._shared_visitors.presumption(wrong=False)
-        if self._new:
-            self._shared_visitors.learn(self._new)
         self._state.visitors.committed(self._since)
         self._state.touches.written(self._marks)
-
-
-def _is_plain(job: ClickJob) -> bool:
-    """Whether a click's visitor is known by its campaign, for a day, and uses up no budget."""
-    return job.further is None and job.click.campaign_id != 0 and not job.click.budgets
 
 
 def are_plain(clicks: Iterable[Click]) -> bool:

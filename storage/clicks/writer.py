@@ -19,7 +19,7 @@ import structlog
 from storage.clicks.bursts import BurstCounter
 from storage.clicks.spool import Drain, MemorySpool, Spool, record_of
 from storage.clicks.visitors import FurtherKeys, ProcessVisitors, SharedVisitors
-from storage.clicks.write_batch import DAY, Batch, Counts, FaultKey, Mistaken, Overtaken, WriterState
+from storage.clicks.write_batch import DAY, Batch, Counts, FaultKey, Overtaken, WriterState
 from storage.clicks.write_jobs import ClickJob, Job, RollupKey, recognise, seen_rows, visitor_keys
 from storage.db import tasks
 from storage.db.batch_connection import PostgresBatchConnection, batch_connection
@@ -145,11 +145,6 @@ class Writer:
         """Count a fault with the next batch."""
         self._counts.faults[key] += 1
 
-    def forget_visitors(self) -> None:
-        """Look all visitors up in PostgreSQL again: campaigns may know them otherwise now."""
-        if isinstance(self._visitors, SharedVisitors):
-            self._visitors.forget()
-
     @property
     def spooled(self) -> int:
         """Clicks that wait outside the database."""
@@ -254,7 +249,10 @@ class Writer:
             too_late.cancel()
 
     async def _transact(self, taken: list[Waiting]) -> None:
-        batch = await self._write_hopefully(taken)
+        try:
+            batch = await self._write_taken(taken, hopeful=True)
+        except Overtaken:
+            batch = await self._write_taken(taken, hopeful=False)
         batch.committed()
         if early := [job for job in batch.outgoing if job.early]:
             await self._keep(early)
@@ -264,17 +262,6 @@ class Writer:
         self.tally["outgoing"] += len(batch.outgoing)
         self._answer(taken)
         self._database.pace.round_ended(len(taken))
-
-    async def _write_hopefully(self, taken: list[Waiting]) -> Batch:
-        """One transaction, committed, without asking for what can be presumed as long as that proves right."""
-        for _ in range(2):
-            try:
-                return await self._write_taken(taken, hopeful=True)
-            except Mistaken:
-                continue
-            except Overtaken:
-                break
-        return await self._write_taken(taken, hopeful=False)
 
     async def _write_taken(self, taken: list[Waiting], *, hopeful: bool) -> Batch:
         """One transaction, committed. Raises Overtaken if `hopeful`, and what the database raises."""
@@ -376,7 +363,6 @@ class Writer:
 
     def _mark_down(self, error: Exception) -> None:
         self._down_reason = _described(error)
-        self.forget_visitors()
         if self._down_since is None:
             self._down_since = time.monotonic()
             if times := self._times("down"):

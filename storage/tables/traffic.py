@@ -251,7 +251,7 @@ spend = Table(
 )
 
 #: Who was seen on which campaign in the last 24 hours, for those without a cookie: a keyed hash of campaign, address
-#: and browser, the click that was theirs first, the offer they saw. On SQLite it is empty (storage.clicks.visitors).
+#: and browser, the click that was theirs first, the offer they saw. On SQLite that is a file (storage.clicks.visitors).
 visitors = Table(
     "visitors",
     metadata,

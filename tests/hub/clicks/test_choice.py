@@ -3,11 +3,14 @@
 import asyncio
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import insert, update
 
 from storage.chat import rooms
+from storage.clicks import rollup_check
+from storage.clicks.visitors import SharedVisitors
 from storage.clicks.write_jobs import Agent
 from storage.db import config_version
 from storage.ledger.errors import Refused
@@ -74,6 +77,29 @@ async def test_uniqueness_is_exact_across_processes(postgres_url: str) -> None:
         gets = [item.get("/c/one", ip=f"192.0.2.{n}") for n in range(30) for item in (d, other)]
         await asyncio.gather(*gets)
         assert sum(click.unique_click for click in await d.stored()) == 30
+
+
+async def test_a_visitor_whom_another_process_keeps_meanwhile_is_unique_there_only(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = SharedVisitors.find
+    async with click_deployment(postgres_url) as d, click_deployment(postgres_url, create="") as other:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        await other.clicks.refresh()
+        await d.get("/c/one", ip="192.0.2.1")
+
+        async def find_before_the_other(visitors: SharedVisitors, *arguments: Any) -> dict[int, int]:
+            monkeypatch.setattr(SharedVisitors, "find", find)
+            found = await find(visitors, *arguments)
+            await other.get("/c/one", ip="192.0.2.2")
+            return found
+
+        monkeypatch.setattr(SharedVisitors, "find", find_before_the_other)
+        assert (await d.get("/c/one?sub5=x", ip="192.0.2.2")).host == "a.example.test"
+        by_subs = {(click.sub5, click.unique_click) for click in (await d.stored())[1:]}
+        assert by_subs == {(None, 1), ("x", 0)}
+        assert await rollup_check.check(d.database) == []
 
 
 async def test_clicks_of_one_address_are_counted_across_processes(postgres_url: str) -> None:
