@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from queue import SimpleQueue
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,13 +25,24 @@ from storage.db.unavailable import DatabaseFile, DatabaseUnavailable, is_locked
 T = TypeVar("T")
 _PAUSE = 0.001  # seconds between two tries while another process writes
 AUTOMATIC = 4_000  # pages in the write-ahead log at which a COMMIT brings them into the file whatever it carries
-DUE = 250  # pages at which one does that carries clicks alone: what it takes grows with them
-PAGES, PAGES_OF_OTHERS = 15, 50  # that a transaction writes, about: of clicks; of other work
 BESIDE = 1.0  # seconds after one that was urgent
 _PRAGMAS = (
     "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-8000", "temp_store=MEMORY",
     f"wal_autocheckpoint={AUTOMATIC}",
 )  # fmt: skip
+
+
+class Log(NamedTuple):
+    """The write-ahead log: at how many pages a COMMIT that carries clicks alone brings it into the file, and how many
+    a transaction of clicks and one of other work write, about."""
+
+    due: int
+    of_clicks: int
+    of_others: int
+
+
+#: What moving takes grows with the pages. Where clicks come one by one each has a COMMIT, and one in 200 the moving.
+FULL_BATCHES, FEW_CLICKS = Log(250, 15, 50), Log(1_000, 5, 20)
 
 
 class DirectSqlite:
@@ -83,13 +94,14 @@ class DirectSqlite:
                 yield tx
                 if urgent:
                     self._urgent_until = time.monotonic() + BESIDE
-                moves = self._logged >= DUE
+                log = FULL_BATCHES if self._joined.is_busy else FEW_CLICKS
+                moves = self._logged >= log.due
                 is_small = urgent and (moves or not self._joined.carry_out(tx))
                 if self._disk.quick and time.monotonic() < self._urgent_until:
                     self._commit_at_once(tx, judged=is_small, moves=moves)
                 else:
                     await self._commit(tx, moves=moves)
-                self._logged = (0 if moves else self._logged) + (PAGES if is_small else PAGES_OF_OTHERS)
+                self._logged = (0 if moves else self._logged) + (log.of_clicks if is_small else log.of_others)
             except BaseException as error:
                 self._rollback(tx)
                 self._joined.failed(error)

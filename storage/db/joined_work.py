@@ -38,6 +38,11 @@ class JoinedWork:
         self._carried: list[_Piece] = []
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether clicks come in full batches."""
+        return self._pace.is_busy
+
     async def run(self, work: Callable[[Any], Any]) -> Any:
         """The result of `work(tx)` once it is committed. Raises what it raises, and Alone where it was not begun."""
         piece = _Piece(work)

@@ -253,7 +253,8 @@ async def test_batches_that_join_clicks_end_with_their_piece(pace: Pace, clock: 
 async def test_clicks_whose_transaction_empties_the_log_carry_no_other_work(
     pace: Pace, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(direct_sqlite, "DUE", 3 * direct_sqlite.PAGES)
+    log = direct_sqlite.FULL_BATCHES
+    monkeypatch.setattr(direct_sqlite, "FULL_BATCHES", log._replace(due=3 * log.of_clicks))
     database = await busy_database(sqlite_url, pace)
     assert database.direct
     database.direct._logged = 0  # of what made the schema
@@ -269,6 +270,18 @@ async def test_clicks_whose_transaction_empties_the_log_carry_no_other_work(
     await joining
     assert names_in(sqlite_url)[-1] == "joined"
     assert "joined" not in names_in_file(sqlite_url)
+    await database.close()
+
+
+async def test_of_clicks_that_come_one_by_one_hardly_any_waits_for_the_log(sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    await upgrade(database)
+    assert database.direct
+    database.direct._logged = 0  # of what made the schema
+    for number in range(150):
+        async with database.direct.transaction(1.0, urgent=True) as tx:
+            tx.raw.execute("INSERT INTO facts (name, value) VALUES (?, '')", (f"click {number}",))
+    assert not names_in_file(sqlite_url), "all of it is in the log"
     await database.close()
 
 
