@@ -26,6 +26,8 @@ from storage.ledger.schedule import WEEKDAYS
 from storage.people import audits
 from storage.people.audits import Recorded
 
+MOST_NAMED = 10  # parts of a list in one line
+
 
 class AuditPage(Arguments):
     limit: int = 20
@@ -36,14 +38,28 @@ def audit_table(ctx: Context, page: Page[Recorded]) -> Message:
     if not page.items:
         return Message("Nothing has been changed yet", private=True)
     rows = tuple(
-        (f"{entry.at.astimezone(ctx.deployment.zone):%Y-%m-%d %H:%M}", entry.actor, entry.command, _words(entry))
+        (
+            f"{entry.at.astimezone(ctx.deployment.zone):%Y-%m-%d %H:%M}",
+            entry.actor,
+            entry.command,
+            arguments_in_words(entry.arguments)[:120],
+        )
         for entry in page.items
     )
     return Message("Audit", (Table(("When", "Who", "What", "With"), rows),), private=True)
 
 
-def _words(entry: Recorded) -> str:
-    return " ".join(f"{name}={value}" for name, value in entry.arguments.items())[:120]
+def arguments_in_words(arguments: dict[str, Any]) -> str:
+    """A command's arguments in one line, lists by their length where they are long."""
+    return " ".join(f"{name}={_in_short(value)}" for name, value in arguments.items())
+
+
+def _in_short(value: Any) -> str:
+    if isinstance(value, list):
+        return f"{len(value):,} of them" if len(value) > MOST_NAMED else ",".join(map(_in_short, value))
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return msgspec.json.encode(value).decode() if isinstance(value, dict) else str(value)
 
 
 @command("audit", role=Role.OWNER, render=audit_table, reads=True, aliases=("audit list",))

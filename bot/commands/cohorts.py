@@ -114,8 +114,8 @@ def cohorts_message(ctx: Context, made: Cohorts) -> Message:
     blocks: list[Block] = [cohort_heat(made, ctx.notes.get("show", "ltv")), cohort_table(made)]
     if made.total is not None:
         blocks += [Text(_forecast_line(each, made.currency)) for each in made.total.forecast if each.horizon >= 90]
-    since = f"Players told of until {made.until:%d %b %Y}"
-    blocks.append(Text(f"{since}; LTV is commission per registered player, of weeks old enough for it"))
+    reported = f"Players told of until {made.until:%d %b %Y}"
+    blocks.append(Text(f"{reported}; LTV is commission per registered player, of weeks old enough for it"))
     blocks += [Notice("warning", f"{currency} has no rate: its amounts are left out") for currency in made.unconverted]
     span = f"{made.first:%d %b} – {made.last:%d %b %Y}"
     return Message(f"Cohorts by {made.by}, registered {span}", tuple(blocks), private=True)

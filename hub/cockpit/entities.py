@@ -276,16 +276,18 @@ def _rows(show: Show, label: str, value: Any) -> list[tuple[str, str]]:
 
 
 def _parts(show: Show, value: Any) -> str:
-    """What is set of a value, in one line: what it switches off, its texts, then the rest by name. Empty if nothing."""
+    """What is set of a value, in one line; of one with parts what it switches off or on, then the others by name. Empty
+    if nothing is. That something is enabled goes without saying."""
     if isinstance(value, msgspec.Struct):
         value = msgspec.structs.asdict(value)
     if isinstance(value, list | tuple | set):
         return ", ".join(text for part in value if (text := _parts(show, part)))
     if isinstance(value, dict):
-        named = [(name.replace("_", " "), part) for name, part in value.items() if part is not True]
-        off = [f"not {name}" for name, part in named if part is False]
-        set_ = [(name, text) for name, part in named if part is not False and (text := _parts(show, part))]
-        return " · ".join([*off, *(text if name in {"url", "method"} else f"{name} {text}" for name, text in set_)])
+        named = [(name.replace("_", " "), part) for name, part in value.items()]
+        switches = [f"{'' if part else 'not '}{name}" for name, part in named if isinstance(part, bool)]
+        others = [(name, text) for name, part in named if not isinstance(part, bool) and (text := _parts(show, part))]
+        texts = [text if name in {"url", "method"} else f"{name} {text}" for name, text in others]
+        return " · ".join([*(switch for switch in switches if switch != "enabled"), *texts])
     text = show.text(value)
     return "" if text == NONE else text
 
@@ -305,10 +307,11 @@ def _weights(entity: Any, names: dict[str, str]) -> list[tuple[str, str, int, fl
 def _actions(visit: Visit, kind: Kind, entity: Any) -> list[tuple[str, str, dict[str, str]]]:
     status = state_of(entity)
     moves = []
-    if (mute := getattr(entity, "platform", None) in WITHOUT_API) and visit.may(UPLOAD) and entity.platform == UPLOADED:
+    platform = getattr(entity, "platform", None)
+    if platform == UPLOADED and visit.may(UPLOAD):
         moves.append((UPLOAD, "Upload a report", {"account": entity.code}))
     for name, label in kind.actions:
-        if mute and name in FETCHING:
+        if platform in WITHOUT_API and name in FETCHING:
             continue
         verb = name.partition(" ")[2]
         fits = FITTING.get(verb)

@@ -3,16 +3,14 @@
 from datetime import timedelta
 from typing import Any
 
-import msgspec
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 
+from bot.commands.audits import arguments_in_words
 from hub.cockpit.charts import days_chart
 from hub.cockpit.page import Cockpit, Visit
 from storage.imports.plans import TITLES
 from storage.outbound.webhooks import EVENTS
-
-MOST_NAMED = 10  # parts of a list in one line
 
 
 def team_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
@@ -26,7 +24,7 @@ def team_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
         return await visit.html(
             "team.html", section="team", title="Team", members=members.items, tokens=tokens.items if tokens else [],
             audit=audit.items if audit else [], next=audit.next if audit else None, settings=settings,
-            arguments_in_words=_in_words,
+            arguments_in_words=arguments_in_words,
         )  # fmt: skip
 
     @cockpit.get("/cockpit/alerts")
@@ -77,16 +75,3 @@ def _fired(visit: Visit, fired_on: list[str] | None) -> dict[str, Any] | None:
     today = visit.context().today
     days = [today - timedelta(days=n) for n in range(30, -1, -1)]
     return days_chart({day: (fired_on or []).count(day.isoformat()) for day in days}, "fired") if fired_on else None
-
-
-def _in_words(arguments: dict[str, Any]) -> str:
-    """A command's arguments in one line, lists by their length where they are long."""
-    return " ".join(f"{name}={_short(value)}" for name, value in arguments.items())
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, list):
-        return f"{len(value):,} of them" if len(value) > MOST_NAMED else ",".join(_short(part) for part in value)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return msgspec.json.encode(value).decode() if isinstance(value, dict) else str(value)

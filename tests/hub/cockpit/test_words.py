@@ -3,13 +3,13 @@
 from datetime import date, timedelta
 from typing import Any
 
+from bot.commands.audits import arguments_in_words
 from bot.core.command import COMMANDS
 from bot.digests.message import DayFigures
 from hub.cockpit.charts import commission_chart
 from hub.cockpit.entities import _rows
 from hub.cockpit.figures import Show
 from hub.cockpit.forms import _TITLES, _title
-from hub.cockpit.team import _in_words
 from storage.catalogue.sources import Template
 
 SHOW = Show(locale="en", currency="EUR", timezone="UTC")
@@ -24,6 +24,9 @@ def test_a_setting_with_parts_has_a_line_for_each_that_is_set() -> None:
         ("Postbacks: registration", "https://source.example/cv?id={source_click_id} · GET"),
         ("Postbacks: first_deposit", "not enabled · https://source.example/ftd · POST"),
     ]
+    assert _rows(SHOW, "Options", {"test": {"sandbox": True, "retries": 2}}) == [
+        ("Options: test", "sandbox · retries 2")
+    ]
     assert _rows(SHOW, "Parameters", {"sub1": "zone", "cost": None}) == [("Parameters: sub1", "zone")]
 
 
@@ -37,7 +40,7 @@ def test_a_setting_that_is_not_set_has_no_line_and_nought_has_one() -> None:
 
 
 def test_arguments_of_a_change_stand_in_one_line() -> None:
-    assert _in_words({"offers": ["a", "b"], "binding": True, "weights": {"a": 2}, "lines": ["x"] * 82}) == (
+    assert arguments_in_words({"offers": ["a", "b"], "binding": True, "weights": {"a": 2}, "lines": ["x"] * 82}) == (
         'offers=a,b binding=true weights={"a":2} lines=82 of them'
     )
 
