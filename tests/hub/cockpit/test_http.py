@@ -14,6 +14,7 @@ import pytest
 
 from hub.runtime.settings import Settings
 from hub.web import server
+from tests.hub.cockpit.screen import AGENT
 from tests.journeys.deployment import Deployment
 
 pytestmark = pytest.mark.slow
@@ -98,6 +99,8 @@ def test_a_click_log_is_filtered_paged_and_leads_to_the_clicks_story(hub: Deploy
     assert {"click_id", "user_agent", "sub10", "reason"} <= set(lines[0].split(","))
     assert len(lines) > 51
     assert all(",baltic-search," in line and ",FI," in line for line in lines[1:])
+    link = hub.post("campaign/link", campaign="baltic-search")["url"]  # the page begins with the team's latest clicks
+    assert person.get(link, headers={"user-agent": f"{AGENT} log"}).status_code == 302
     with person.stream("GET", "/cockpit/events", params={"campaign": "baltic-search"}) as live:
         events = [line for _, line in zip(range(8), live.iter_lines(), strict=False) if line.startswith("data: {")]
     assert events
