@@ -14,7 +14,18 @@ from sqlalchemy import select
 
 from bench.load import hammer
 from bench.scale import postgresql
-from bench.stage import CONNECTIONS, Figures, Line, against_clicks, apart, folder, load, set_up, table, warm_server
+from bench.stage import (
+    CONNECTIONS,
+    Figures,
+    Line,
+    against_clicks,
+    folder,
+    load,
+    run_process,
+    set_up,
+    table,
+    warm_server,
+)
 from storage.clicks.queries import codec
 from storage.db.engine import Database
 from storage.tables import clicks
@@ -50,7 +61,7 @@ async def click_ids(url: str) -> list[str]:
 
 def postback_load(port: int, *, seconds: float, seed: int, ids: Path) -> dict[str, float]:
     """Load from a process on the last core."""
-    return apart("bench.postbacks", "load", str(port), str(seconds), str(CONNECTIONS), str(seed), str(ids))
+    return run_process("bench.postbacks", "load", str(port), str(seconds), str(CONNECTIONS), str(seed), str(ids))
 
 
 def lines(*, n: int = 3, seconds: float = 4.0) -> list[Line]:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from sqlalchemy import select, update
 
 from bench.load import clicks, hammer
-from bench.stage import CONNECTIONS, Line, against_clicks, apart, folder, load, set_up, table, warm_server
+from bench.stage import CONNECTIONS, Line, against_clicks, folder, load, run_process, set_up, table, warm_server
 from storage.catalogue import sites
 from storage.db.engine import Database
 from storage.tables import casinos, offers
@@ -37,7 +37,7 @@ async def publish(url: str, team_id: int) -> None:
 
 def page_load(port: int, *, seconds: float) -> dict[str, float]:
     """Load from a process on the last core."""
-    return apart("bench.sites", "load", str(port), str(seconds), str(CONNECTIONS))
+    return run_process("bench.sites", "load", str(port), str(seconds), str(CONNECTIONS))
 
 
 def lines(*, n: int = 3, seconds: float = 4.0) -> list[Line]:

@@ -184,10 +184,10 @@ def load(
 ) -> Figures:  # fmt: skip
     """Load on a server for some seconds, from a process on the last core. `form`: browsers or plain requests."""
     words = [str(port), str(seconds), str(connections), path, str(seed), form, "anywhere" if anywhere else "pinned"]
-    return apart("bench.load", *words)
+    return run_process("bench.load", *words)
 
 
-def apart(module: str, *words: str) -> Figures:
+def run_process(module: str, *words: str) -> Figures:
     """Figures of a load that runs as a process. Raises RuntimeError if any answer was not as wanted."""
     command = [sys.executable, "-m", module, *words]
     figures: Figures = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

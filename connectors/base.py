@@ -40,7 +40,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     options: Mapping[str, Any] = {}
     last_digest: str = ""  # digest of the answer that is recorded for the window asked for: it need not be read again
     shape: tuple[str, ...] | None = None  # `Report.shape` of the account's last accepted answer; None without one
-    run_apart: Callable[..., Awaitable[Any]] | None = None  # runs an importable function in another process
+    run_in_helper: Callable[..., Awaitable[Any]] | None = None  # runs an importable function in another process
 
     @property
     def zone(self) -> ZoneInfo:
@@ -166,9 +166,9 @@ class Platform(ABC):
         try:
             if len(raw) < SHORT:
                 return self._read_once(raw, connection, window)
-            if connection.run_apart is not None:
-                alone = msgspec.structs.replace(connection, run_apart=None)
-                parts: ReportParts = await connection.run_apart(_read_parts, self, raw, alone, window)
+            if connection.run_in_helper is not None:
+                alone = msgspec.structs.replace(connection, run_in_helper=None)
+                parts: ReportParts = await connection.run_in_helper(_read_parts, self, raw, alone, window)
                 return parts.report(raw)
             return await asyncio.to_thread(self._read_once, raw, connection, window)
         except ConnectorError as error:

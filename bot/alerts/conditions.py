@@ -96,7 +96,7 @@ async def sync_failed(context: AlertContext) -> list[Reading]:
 async def _consequence(context: AlertContext, account_id: int) -> str:
     """What confirming a held report changes; empty where comparing fails or takes too long."""
     try:
-        return consequence(await held_reports(context.tx, account_id, context.held_apart))
+        return consequence(await held_reports(context.tx, account_id, context.held_in_helper))
     except CasinoFluxError:
         return ""
 

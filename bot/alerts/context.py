@@ -17,8 +17,8 @@ from storage.ledger.alerts.thresholds import Rule
 from storage.ledger.reports.report_rows import MergedReport
 from storage.reports.merged_report import ReportQuery
 from storage.reports.rates import load_rates
-from storage.reports.report_apart import Apart, report_of
-from storage.revenue.held_reports import HeldApart
+from storage.reports.report_in_helper import ReportInHelper, report_of
+from storage.revenue.held_reports import HeldInHelper
 from storage.tables import campaign_offers, campaigns
 
 
@@ -71,8 +71,8 @@ class AlertContext:
     now: datetime
     deployment: Deployment
     round: AlertRun = field(default_factory=AlertRun)
-    apart: Apart | None = None  # makes large reports beside the event loop
-    held_apart: HeldApart | None = None
+    in_helper: ReportInHelper | None = None  # makes large reports beside the event loop
+    held_in_helper: HeldInHelper | None = None
 
     @property
     def rule(self) -> Rule:
@@ -89,7 +89,7 @@ class AlertContext:
         )  # fmt: skip
         key = msgspec.msgpack.encode(query)
         if key not in self.round.reports:
-            self.round.reports[key] = await report_of(self.tx, query, self.apart)
+            self.round.reports[key] = await report_of(self.tx, query, self.in_helper)
         return self.round.reports[key]
 
     async def count(self, measure: str, span: Span) -> float:

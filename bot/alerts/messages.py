@@ -21,7 +21,7 @@ from storage.ledger.errors import CasinoFluxError
 from storage.ledger.revenue.sanity import AMOUNTS
 from storage.outbound import webhooks
 from storage.outbound.webhooks import Announcement
-from storage.revenue.held_reports import HeldApart, HeldFigure, HeldReports, HeldTotal, held_reports, suspects
+from storage.revenue.held_reports import HeldFigure, HeldInHelper, HeldReports, HeldTotal, held_reports, suspects
 from storage.tables import accounts
 
 MOST_LINES = 15
@@ -112,7 +112,7 @@ SHOWN = 20
 
 
 async def queue_held_message(
-    database: Database, team_id: int, account_id: int, *, now: datetime, apart: HeldApart
+    database: Database, team_id: int, account_id: int, *, now: datetime, in_helper: HeldInHelper
 ) -> None:
     """Queue the news for every room with a digest or a sync alert on the account, and for the team's webhooks.
 
@@ -126,7 +126,7 @@ async def queue_held_message(
         if not held or not (rooms or listening):
             return
         try:
-            message = held_message(await held_reports(tx, account_id, apart), account.name)
+            message = held_message(await held_reports(tx, account_id, in_helper), account.name)
         except CasinoFluxError:
             message = Message(f"🔴 A report of {account.name} is held", (decision_buttons(account.code),))
     data = {

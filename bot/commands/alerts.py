@@ -135,7 +135,9 @@ async def add_alert(ctx: Context, new: AlertRule) -> Alert:
         scope=await sorted_scope(ctx, new.group, new.tag),
     ))  # fmt: skip
     alert, watch = await alert_states.find(ctx.tx, ctx.team_id, str(made))
-    fired = await run_backtest(AlertContext(ctx.tx, watch, ctx.now, ctx.deployment, apart=ctx.ports.report_apart))
+    fired = await run_backtest(
+        AlertContext(ctx.tx, watch, ctx.now, ctx.deployment, in_helper=ctx.ports.report_in_helper)
+    )
     alert = msgspec.structs.replace(alert, would_have_fired=fired.times, would_have_fired_on=fired.days)
     ctx.notes |= {"entity": "alert", "entity_id": alert.id, "after": alert}
     return alert
@@ -155,7 +157,9 @@ async def list_alerts(ctx: Context, new: Listing) -> Page[Alert]:
 async def show_alert(ctx: Context, new: OneAlert) -> Alert:
     """One alert, and how often it would have fired in the last 30 days."""
     alert, watch = await alert_states.find(ctx.tx, ctx.team_id, new.alert)
-    fired = await run_backtest(AlertContext(ctx.tx, watch, ctx.now, ctx.deployment, apart=ctx.ports.report_apart))
+    fired = await run_backtest(
+        AlertContext(ctx.tx, watch, ctx.now, ctx.deployment, in_helper=ctx.ports.report_in_helper)
+    )
     return msgspec.structs.replace(alert, would_have_fired=fired.times, would_have_fired_on=fired.days)
 
 

@@ -389,7 +389,7 @@ async def _loading(ctx: Context, rule: Rule) -> Loading:
     entities = await load_entities(ctx.tx, ctx.team_id)
     return Loading(
         team_id=ctx.team_id, timezone=ctx.deployment.timezone, currency=ctx.deployment.currency, now=ctx.now,
-        entities=entities, apart=ctx.ports.report_apart, subs=subs_of(rule.action, entities),
+        entities=entities, in_helper=ctx.ports.report_in_helper, subs=subs_of(rule.action, entities),
     )  # fmt: skip
 
 

@@ -171,7 +171,7 @@ async def preview(ctx: Context, new: DigestPreview) -> Preview:
         ),
         now=ctx.now, deployment=ctx.deployment, full=new.full,
     )  # fmt: skip
-    message = await loading.build(ctx.tx, request, apart=ctx.ports.report_apart)
+    message = await loading.build(ctx.tx, request, in_helper=ctx.ports.report_in_helper)
     return Preview(from_=first, to=last, title=message.title, text=render(message), message=message)
 
 

@@ -83,4 +83,4 @@ async def show_forecast(ctx: Context, new: ForecastQuery) -> Forecast:
         team_id=ctx.team_id, first=new.from_ or ctx.today - timedelta(days=DAYS), last=ctx.today,
         offers=chosen or None, campaigns=mine or ctx.actor.campaigns, timezone=ctx.deployment.timezone,
         currency=ctx.deployment.currency,
-    ), ctx.ports.report_apart, now=ctx.now)  # fmt: skip
+    ), ctx.ports.report_in_helper, now=ctx.now)  # fmt: skip

@@ -234,7 +234,7 @@ async def show_invoice(ctx: Context, new: InvoiceQuery) -> Invoice:
     row = await invoices.find(ctx.tx, ctx.team_id, new.invoice)
     invoice = await _one(ctx, row)
     if new.format == "pdf":
-        content = await ctx.ports.run_apart(draw_pdf, _paper(row, invoice), advice="try again")
+        content = await ctx.ports.run_in_helper(draw_pdf, _paper(row, invoice), advice="try again")
         ctx.notes["file"] = File(f"invoice-{names.slug(row.code)}.pdf", "", "application/pdf", content)
     return invoice
 
@@ -339,7 +339,9 @@ async def _add_file(ctx: Context, made: Statements, account: Row[Any], form: str
         }
     elif form == "pdf":
         sender = await invoices.details(ctx.tx, ctx.team_id)
-        content = await ctx.ports.run_apart(draw_pdf, _statement_paper(ctx, made, account, sender), advice="try again")
+        content = await ctx.ports.run_in_helper(
+            draw_pdf, _statement_paper(ctx, made, account, sender), advice="try again"
+        )
         ctx.notes["file"] = File(f"statement-{account.code}.pdf", "", "application/pdf", content)
 
 

@@ -21,7 +21,7 @@ from storage.ledger.reports.report_rows import ReportRow
 from storage.reports import analytics
 from storage.reports.analytics import Behaviour, PageEvent
 from storage.reports.merged_report import ReportQuery
-from storage.reports.report_apart import report_of
+from storage.reports.report_in_helper import report_of
 from storage.tables import sites as table
 
 MOST_EVENTS = 30  # of a page, in its report
@@ -178,7 +178,9 @@ async def site_analytics(ctx: Context, new: AnalyticsQuery) -> Analytics:
 async def site_report(ctx: Context, new: ReportArguments) -> Funnel:
     """From visit to commission: what each offer brought, in each variant and position."""
     row, (first, last) = await _site(ctx, new.site), _range(ctx, new.range)
-    report = await report_of(ctx.tx, _query(ctx, first, last, by=("offer",), sites=(row.code,)), ctx.ports.report_apart)
+    report = await report_of(
+        ctx.tx, _query(ctx, first, last, by=("offer",), sites=(row.code,)), ctx.ports.report_in_helper
+    )
     people = await analytics.behaviour(ctx.tx, [row.id], first, last, only=own_campaigns(ctx.actor))
     totals = report.totals
     lines = _with_rest(await _lines(ctx, row, first, last), totals.outgoing)
@@ -211,7 +213,7 @@ async def site_overview(ctx: Context, new: OverviewQuery) -> Overview:
             select(table).where(table.c.team_id == ctx.team_id, visible(ctx.actor, "site")).order_by(table.c.id)
         )
     )
-    report = await report_of(ctx.tx, _query(ctx, first, last, by=("site",), sites=None), ctx.ports.report_apart)
+    report = await report_of(ctx.tx, _query(ctx, first, last, by=("site",), sites=None), ctx.ports.report_in_helper)
     of = {row.group["site"]: row for row in report.rows}
     people = await analytics.behaviour(
         ctx.tx, [row.id for row in rows], first, last, by="site", only=own_campaigns(ctx.actor)

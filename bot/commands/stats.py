@@ -44,7 +44,7 @@ from storage.ledger.reports.formula import read_formula, with_own
 from storage.ledger.reports.report_rows import DIMENSIONS, ENTITIES, PERIODS, ComparedRange, MergedReport
 from storage.reports.history import has_history
 from storage.reports.merged_report import ReportQuery, merged_report, paged_report
-from storage.reports.report_apart import is_light
+from storage.reports.report_in_helper import is_light
 from storage.tables import accounts, campaigns, casinos, groups, offers, sites, sources
 
 FILTERS: dict[str, Table] = {
@@ -214,7 +214,7 @@ async def reported(ctx: Context, new: StatsQuery) -> Any:
     )  # fmt: skip
     ctx.notes["as_of"] = query.as_of
     arranged = new.sort or new.top is not None or new.limit is not None or new.after is not None or new.vs or own
-    parts = None if await is_light(ctx.tx, query) else await ctx.ports.report_apart(query)
+    parts = None if await is_light(ctx.tx, query) else await ctx.ports.report_in_helper(query)
     encoded = ctx.encodes and not arranged and not in_csv
     if encoded and (payload := parts or await paged_report(ctx.tx, query)):
         return payload
@@ -258,7 +258,7 @@ async def _versus(ctx: Context, new: StatsQuery, query: ReportQuery) -> Compared
     if first.year < 2000 or (last - first).days >= MAX_DAYS:
         raise Refused(f"vs: {first}..{last}: at most {MAX_DAYS:,} days from the year 2000 on", field="vs")
     other = msgspec.structs.replace(query, first=first, last=last)
-    parts = None if await is_light(ctx.tx, other) else await ctx.ports.report_apart(other)
+    parts = None if await is_light(ctx.tx, other) else await ctx.ports.report_in_helper(other)
     report = await parts.report() if parts else await merged_report(ctx.tx, other)
     return ComparedRange(from_=report.from_, to=report.to, rows=report.rows, totals=report.totals)
 

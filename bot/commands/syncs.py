@@ -215,7 +215,7 @@ async def sync_show(ctx: Context, new: HeldRows) -> HeldPage:
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
     start = cursor(new.after) or 0
     end = start + new.limit
-    held = await held_reports.held_reports(ctx.tx, row.id, ctx.ports.held_apart, start=start, limit=new.limit)
+    held = await held_reports.held_reports(ctx.tx, row.id, ctx.ports.held_in_helper, start=start, limit=new.limit)
     return HeldPage(
         account=held.account, reports=held.reports, totals=held.totals, items=held.figures,
         next=str(end) if end < held.count else None,
@@ -224,7 +224,7 @@ async def sync_show(ctx: Context, new: HeldRows) -> HeldPage:
 
 async def _changes_of_confirming(ctx: Context, new: OneSync) -> str:
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
-    return consequence(await held_reports.held_reports(ctx.tx, row.id, ctx.ports.held_apart))
+    return consequence(await held_reports.held_reports(ctx.tx, row.id, ctx.ports.held_in_helper))
 
 
 async def _record_held(ctx: Context, new: OneSync) -> revenue.Recorded:
@@ -232,7 +232,11 @@ async def _record_held(ctx: Context, new: OneSync) -> revenue.Recorded:
     async with ctx.database.read() as tx:
         row = await names.find(tx, table, ctx.team_id, new.account, field="account")
     return await held_reports.confirm(
-        ctx.database, account_id=row.id, now=ctx.now, zone=accounts.zone_of(row), apart=ctx.ports.compare_held_apart
+        ctx.database,
+        account_id=row.id,
+        now=ctx.now,
+        zone=accounts.zone_of(row),
+        in_helper=ctx.ports.compare_held_in_helper,
     )
 
 
@@ -291,12 +295,12 @@ async def _record_upload(ctx: Context, new: Upload) -> _RecordedUpload:
             await _refuse_undecided_days(tx, new, row, report)
         recorded = await revenue.record_in_slices(
             ctx.database, team_id=ctx.team_id, account_id=row.id, run_id=None, report=report, now=ctx.now,
-            zone=accounts.zone_of(row), apart=ctx.ports.compare_apart,
+            zone=accounts.zone_of(row), in_helper=ctx.ports.compare_in_helper,
         )  # fmt: skip
     except ConnectorError as error:
         raise Refused(str(error), field=_upload_field(new)) from None
     if recorded.suspect:
-        await queue_held_message(ctx.database, ctx.team_id, row.id, now=ctx.now, apart=ctx.ports.held_apart)
+        await queue_held_message(ctx.database, ctx.team_id, row.id, now=ctx.now, in_helper=ctx.ports.held_in_helper)
     return _RecordedUpload(report, recorded)
 
 

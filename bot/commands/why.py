@@ -124,7 +124,7 @@ async def explain(ctx: Context, new: WhyQuery) -> Why:
     explained = await why(ctx.tx, ReportQuery(
         team_id=ctx.team_id, first=when, last=when, campaigns=chosen, offers=(offer,) if offer else None,
         timezone=ctx.deployment.timezone, currency=ctx.deployment.currency,
-    ), now=ctx.now, helper=ctx.ports.report_apart)  # fmt: skip
+    ), now=ctx.now, in_helper=ctx.ports.report_in_helper)  # fmt: skip
     return explained if ctx.actor.campaigns is None else without_others(explained)
 
 

@@ -17,7 +17,7 @@ from storage.db.secrets import Box
 from storage.ledger.facts import PlayerReport, Report, Role
 from storage.ledger.revenue.report_parts import ReportParts as UploadParts
 from storage.people.audits import Recorded
-from storage.reports.report_apart import ReportParts
+from storage.reports.report_in_helper import ReportParts
 from storage.reports.report_view import ReportQuery
 from storage.reports.settle import Merged, MergeRequest
 from storage.reports.usual_pages import DayPages, PagesRequest
@@ -91,7 +91,7 @@ class Ports(Protocol):
     async def draw(self, chart: Chart) -> bytes | None:
         """A chart as a PNG; None where it cannot be drawn now: then its text stands alone."""
 
-    async def run_apart(self, job: Callable[..., Any], *arguments: Any, advice: str) -> Any:
+    async def run_in_helper(self, job: Callable[..., Any], *arguments: Any, advice: str) -> Any:
         """Run an importable function, or coroutine function, beside the event loop and return what it returns.
 
         For work that would hold the interpreter for more than 20 ms. Arguments and result are pickled: bytes and small
@@ -101,28 +101,28 @@ class Ports(Protocol):
     async def run_background(self, job: Callable[..., Any], *arguments: Any) -> Any:
         """The same for work that no person waits for: in a thread where the helper process is missing or too slow."""
 
-    async def report_apart(self, query: ReportQuery) -> ReportParts | None:
+    async def report_in_helper(self, query: ReportQuery) -> ReportParts | None:
         """A merged report made beside the event loop; None where there is no helper process. Raises TooLong."""
 
     def reading(self, url: str) -> "Ports":
-        """The same, whose `report_apart` reads the database of that URL."""
+        """The same, whose `report_in_helper` reads the database of that URL."""
 
-    async def held_apart(self, account_id: int, start: int, limit: int) -> HeldReports | None:
+    async def held_in_helper(self, account_id: int, start: int, limit: int) -> HeldReports | None:
         """What is held of an account, read beside the event loop; None where there is no helper process.
 
         Raises TooLong, and Refused if nothing is held.
         """
 
-    async def compare_held_apart(self, report_id: int) -> HeldComparison | None:
+    async def compare_held_in_helper(self, report_id: int) -> HeldComparison | None:
         """A held report compared so with what stands. Raises TooLong, and Refused if it is held no more."""
 
-    async def compare_apart(self, account_id: int, parts: UploadParts) -> Comparison | None:
+    async def compare_in_helper(self, account_id: int, parts: UploadParts) -> Comparison | None:
         """A platform's report compared beside the event loop with what stands; None where that cannot be done."""
 
-    async def merge_apart(self, request: MergeRequest) -> list[Merged] | None:
+    async def merge_in_helper(self, request: MergeRequest) -> list[Merged] | None:
         """Touched days merged beside the event loop; None where that cannot be done."""
 
-    async def pages_apart(self, request: PagesRequest) -> list[DayPages] | None:
+    async def pages_in_helper(self, request: PagesRequest) -> list[DayPages] | None:
         """Pages of usual reports made beside the event loop; None where that cannot be done."""
 
     def span(self, name: str, **attributes: str | int | None) -> AbstractContextManager[None]:

@@ -38,7 +38,7 @@ from storage.ledger.facts import POSTBACK_ONLY
 from storage.ledger.schedule import Every
 from storage.reports.forecast import Forecast, forecast
 from storage.reports.merged_report import ReportQuery
-from storage.reports.report_apart import Apart, report_of
+from storage.reports.report_in_helper import ReportInHelper, report_of
 from storage.revenue import restatements
 from storage.tables import campaigns, offers, sites
 
@@ -74,13 +74,17 @@ def _key(request: DigestRequest) -> Key:
 
 
 async def build(
-    tx: AsyncConnection, request: DigestRequest, shared: Shared | None = None, *, apart: Apart | None = None
+    tx: AsyncConnection,
+    request: DigestRequest,
+    shared: Shared | None = None,
+    *,
+    in_helper: ReportInHelper | None = None,
 ) -> Message:
-    """The digest message as it would be sent now; large reports are asked of `apart`."""
+    """The digest message as it would be sent now; large reports are asked of `in_helper`."""
     shared = shared or Shared()
     key = _key(request)
     if key not in shared.standing:
-        shared.standing[key] = await _standing(tx, request, apart)
+        shared.standing[key] = await _standing(tx, request, in_helper)
     standing = shared.standing[key]
     if (key, request.told_until) not in shared.news:
         shared.news[key, request.told_until] = await _news(tx, request)
@@ -94,12 +98,12 @@ async def build(
     return shared.messages[kind]
 
 
-async def _standing(tx: AsyncConnection, request: DigestRequest, apart: Apart | None) -> DigestFacts:
+async def _standing(tx: AsyncConnection, request: DigestRequest, in_helper: ReportInHelper | None) -> DigestFacts:
     by = await dimension(tx, request.team_id)
     chart_since = request.last - timedelta(days=CHART_DAYS - 1)
-    report = await report_of(tx, _query(request, request.first, request.last, (by,)), apart)
-    before = await report_of(tx, _query(request, *_days_before(request.first), ("day", by)), apart)
-    days = await report_of(tx, _query(request, chart_since, request.last, ("day",)), apart)
+    report = await report_of(tx, _query(request, request.first, request.last, (by,)), in_helper)
+    before = await report_of(tx, _query(request, *_days_before(request.first), ("day", by)), in_helper)
+    days = await report_of(tx, _query(request, chart_since, request.last, ("day",)), in_helper)
     ids = await _account_ids(tx, request)
     span = [request.last - timedelta(days=n) for n in range(LOOK_BACK)]
     health = await attention.accounts_health(tx, request.team_id, span, ids)
@@ -112,7 +116,7 @@ async def _standing(tx: AsyncConnection, request: DigestRequest, apart: Apart | 
     return DigestFacts(
         name=period_name(request), range=f"{request.first}..{request.last}", by=(by,), report=report,
         usual=usual(before, n_days=n_days), days=chart_days(days, request.last), top=top, bottom=bottom,
-        pending=waiting, expected=await _expected(tx, request, apart) if waiting else None,
+        pending=waiting, expected=await _expected(tx, request, in_helper) if waiting else None,
         attention=(
             *await _attention(tx, request, health, ids), *unmatched_words(unmatched), *unassigned_words(report),
         ),
@@ -151,10 +155,10 @@ def _query(request: DigestRequest, first: date, last: date, by: tuple[str, ...] 
     )  # fmt: skip
 
 
-async def _expected(tx: AsyncConnection, request: DigestRequest, apart: Apart | None) -> Forecast:
+async def _expected(tx: AsyncConnection, request: DigestRequest, in_helper: ReportInHelper | None) -> Forecast:
     """What the days still pending may bring."""
     first = min(request.first, request.last - timedelta(days=LOOK_BACK - 1))
-    return await forecast(tx, _query(request, first, request.last), apart, now=request.now)
+    return await forecast(tx, _query(request, first, request.last), in_helper, now=request.now)
 
 
 def _days_before(first: date) -> tuple[date, date]:

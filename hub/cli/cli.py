@@ -60,7 +60,7 @@ async def serve(arguments: argparse.Namespace) -> int:
         sockets.check_files()
     if arguments.workers > 1 and not arguments.only:
         if not away:
-            await boot.upgrade_apart(settings)
+            await boot.upgrade_in_other_process(settings)
         return await supervisor.supervise(host=arguments.host, port=arguments.port, workers=arguments.workers)
     await server.serve(
         settings, host=arguments.host, port=arguments.port, only=arguments.only, announce=not arguments.child,

@@ -43,7 +43,7 @@ class Assets:
         """Once, in the helper process: vl-convert takes 100 MB while it is loaded."""
         async with self._making:
             if CHART_LIBRARY not in self._plain:
-                text: str = await runtime.ports.run_apart(chart_library, advice="load the page again")
+                text: str = await runtime.ports.run_in_helper(chart_library, advice="load the page again")
                 await asyncio.to_thread(self.add, CHART_LIBRARY, text.encode())
 
     def response(self, name: str, accepts: str) -> Response[bytes]:

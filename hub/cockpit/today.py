@@ -73,13 +73,13 @@ async def _read(visit: Visit, day: date, now: datetime) -> Overview:
         timezone=visit.deployment.timezone, currency=visit.deployment.currency, campaigns=visit.actor.campaigns,
     )  # fmt: skip
 
-    async def apart(query: OverviewQuery) -> Overview:
+    async def in_helper(query: OverviewQuery) -> Overview:
         url, advice = runtime.settings.database_url, "load the page again"
-        made: Overview = await runtime.ports.run_apart(overview_read_only, url, query, advice=advice)
+        made: Overview = await runtime.ports.run_in_helper(overview_read_only, url, query, advice=advice)
         return made
 
     async with runtime.database.read() as tx:
-        return await overview(tx, OverviewQuery(days=days, pending_days=PENDING_DAYS, now=now), apart)
+        return await overview(tx, OverviewQuery(days=days, pending_days=PENDING_DAYS, now=now), in_helper)
 
 
 async def _has_any(visit: Visit) -> bool:

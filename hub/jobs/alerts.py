@@ -67,7 +67,9 @@ async def _observe(runtime: Runtime, watch: Watch, now: datetime, together: Aler
     try:
         async with runtime.database.read() as tx:
             ports = runtime.ports
-            context = AlertContext(tx, watch, now, runtime.deployment, together, ports.report_apart, ports.held_apart)
+            context = AlertContext(
+                tx, watch, now, runtime.deployment, together, ports.report_in_helper, ports.held_in_helper
+            )
             kind = watch.rule.kind
             readings = await CONDITIONS[kind](context) if kind in CONDITIONS else []
             happenings = await EVENTS[kind](context) if kind in EVENTS else []

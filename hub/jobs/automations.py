@@ -58,7 +58,7 @@ async def run_team(runtime: Runtime, team_id: int, armed: Sequence[Armed]) -> in
     async with runtime.database.read() as tx:
         history = await load_history(tx, Loading(
             team_id=team_id, timezone=deployment.timezone, currency=deployment.currency, now=now, entities=entities,
-            apart=runtime.ports.report_apart, subs=subs,
+            in_helper=runtime.ports.report_in_helper, subs=subs,
         ), reach, kept)  # fmt: skip
         midnight = day_bounds(now.astimezone(deployment.zone).date(), deployment.zone)[0]
         today = await acts.count_since(tx, team_id, midnight)

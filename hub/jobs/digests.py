@@ -79,7 +79,7 @@ async def _built(runtime: Runtime, subscription: Due, shared: loading.Shared, no
         if (shared_message := loading.cached_message(request, shared)) is not None:
             return Built(subscription, due, shared_message)
         async with runtime.database.read() as tx:
-            message = await loading.build(tx, request, shared, apart=runtime.ports.report_apart)
+            message = await loading.build(tx, request, shared, in_helper=runtime.ports.report_in_helper)
     except Exception as error:  # the others get theirs; this one is tried again at the next tick
         log.error("digest failed", subscription=subscription.id, error=type(error).__name__, exc_info=error)
         return None

@@ -47,7 +47,7 @@ async def _team(runtime: Runtime, rows: list[Row[Any]]) -> int:
         earnings = await earnings_of(
             tx, rows, {campaign_id: list(of) for campaign_id, of in members.items()}, timezone=deployment.timezone,
             currency=deployment.currency, today=now.astimezone(deployment.zone).date(), now=now,
-            apart=runtime.ports.report_apart,
+            in_helper=runtime.ports.report_in_helper,
         )  # fmt: skip
     changed = 0
     for row in rows:

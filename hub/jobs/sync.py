@@ -157,7 +157,7 @@ class Run:
         if self.is_held:
             await queue_held_message(
                 self.runtime.database, self.run.team_id, self.run.account_id, now=self.runtime.clock(),
-                apart=self.runtime.ports.held_apart,
+                in_helper=self.runtime.ports.held_in_helper,
             )  # fmt: skip
 
     async def _windows(self) -> str | None:
@@ -219,7 +219,7 @@ class Run:
     def _connection(self, sync_platform: Platform, row: Row[Any]) -> Connection:
         login = msgspec.structs.asdict(accounts.opened(self.runtime.box, row))
         connection = connection_of(sync_platform, login | {"name": f"account {row.id}"})
-        self.connection = msgspec.structs.replace(connection, run_apart=self.runtime.ports.run_background)
+        self.connection = msgspec.structs.replace(connection, run_in_helper=self.runtime.ports.run_background)
         return self.connection
 
     def _window_of_run(self, connection: Connection, complete: date | None) -> Window:
@@ -253,7 +253,7 @@ class Run:
             recorded = await revenue.record_in_slices(
                 self.runtime.database, team_id=self.run.team_id, account_id=self.run.account_id, run_id=self.run.id,
                 report=report, now=self.runtime.clock(), zone=connection.zone, fetched_at=fetched_at,
-                apart=self.runtime.ports.compare_apart,
+                in_helper=self.runtime.ports.compare_in_helper,
             )  # fmt: skip
         self.is_held = self.is_held or recorded.suspect is not None
         self.warnings += report.warnings

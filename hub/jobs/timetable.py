@@ -33,10 +33,10 @@ async def settle_touched(runtime: Runtime) -> None:
     database, deployment, ports = runtime.database, runtime.deployment, runtime.ports
     due: PagesDue = runtime.state.setdefault("pages", None) or PagesDue(runtime.clock())
     runtime.state["pages"] = due
-    if await settle.settle_all(database, deployment.zone, apart=ports.merge_apart):
+    if await settle.settle_all(database, deployment.zone, in_helper=ports.merge_in_helper):
         due.note_merge(runtime.clock())
     if due.at(now := runtime.clock()) and not await usual_pages.make_missing(
-        database, deployment.zone, now, currency=deployment.currency, apart=ports.pages_apart
+        database, deployment.zone, now, currency=deployment.currency, in_helper=ports.pages_in_helper
     ):
         due.note_none_missing()
 

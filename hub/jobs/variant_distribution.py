@@ -42,7 +42,7 @@ async def _site(runtime: Runtime, row: Row[Any]) -> bool:
         codes = [code for code, _ in by_hand]
         earned = await variant_earnings(
             tx, row, codes, timezone=deployment.timezone, currency=deployment.currency,
-            today=now.astimezone(deployment.zone).date(), now=now, apart=runtime.ports.report_apart,
+            today=now.astimezone(deployment.zone).date(), now=now, in_helper=runtime.ports.report_in_helper,
         )  # fmt: skip
     if before.recent and before.recent[-1][0] > now:  # the clock was set back
         return False

@@ -131,7 +131,7 @@ _MENDS = {
 }
 
 
-async def upgrade_apart(settings: Settings) -> None:
+async def upgrade_in_other_process(settings: Settings) -> None:
     """Upgrade the schema in a process of its own: Alembic's 12 MB would stay with this one. Raises CasinoFluxError."""
     database = Database(settings.database_url)
     try:

@@ -67,7 +67,7 @@ async def await_database(runtime: Runtime) -> None:
 
 async def _take_up(runtime: Runtime, kept: Snapshot) -> None:
     await _check_same(runtime.settings.database_url, kept)
-    await boot.upgrade_apart(runtime.settings)
+    await boot.upgrade_in_other_process(runtime.settings)
     runtime.database.hold("")
     await boot.prepare(runtime)
     await boot.recover(runtime)

@@ -31,7 +31,7 @@ from storage.ledger.errors import CasinoFluxError, ConnectorError, Refused, TooL
 from storage.ledger.facts import PlayerReport, Report
 from storage.ledger.revenue.report_parts import ReportParts as UploadParts
 from storage.ledger.revenue.report_parts import parts_of
-from storage.reports.report_apart import ReportParts, report_parts
+from storage.reports.report_in_helper import ReportParts, report_parts
 from storage.reports.report_view import ReportQuery
 from storage.reports.settle import Merged, MergeRequest, merge_read_only
 from storage.reports.usual_pages import DayPages, PagesRequest, make_read_only
@@ -72,7 +72,7 @@ class HubPorts:
     def span(self, name: str, **attributes: str | int | None) -> AbstractContextManager[None]:
         return tracer.span(name, **attributes)
 
-    async def run_apart(self, job: Callable[..., Any], *arguments: Any, advice: str = "ask for less") -> Any:
+    async def run_in_helper(self, job: Callable[..., Any], *arguments: Any, advice: str = "ask for less") -> Any:
         """In the helper process; right here where there is none, as in a shell."""
         if self._helper is not None:
             return await self._helper.run(job, *arguments, advice=advice)
@@ -93,39 +93,39 @@ class HubPorts:
         ports._report_url = url
         return ports
 
-    async def report_apart(self, query: ReportQuery) -> ReportParts | None:
+    async def report_in_helper(self, query: ReportQuery) -> ReportParts | None:
         advice = "ask for fewer days, or for coarser groups (without sub ids, as_of and clock=visit)"
         if self._helper is None:
             return None
         return await self._helper.run(report_parts, self._report_url, query, advice=advice)
 
-    async def held_apart(self, account_id: int, start: int, limit: int) -> HeldReports | None:
-        return await self._ask_apart(held_reports_read_only, account_id, start, limit, advice=_FETCH_FEWER_DAYS)
+    async def held_in_helper(self, account_id: int, start: int, limit: int) -> HeldReports | None:
+        return await self._ask_in_helper(held_reports_read_only, account_id, start, limit, advice=_FETCH_FEWER_DAYS)
 
-    async def compare_held_apart(self, report_id: int) -> HeldComparison | None:
-        return await self._ask_apart(compare_held_read_only, report_id, advice=_FETCH_FEWER_DAYS)
+    async def compare_held_in_helper(self, report_id: int) -> HeldComparison | None:
+        return await self._ask_in_helper(compare_held_read_only, report_id, advice=_FETCH_FEWER_DAYS)
 
-    async def _ask_apart(self, job: Callable[..., Awaitable[T]], *arguments: Any, advice: str) -> T | None:
+    async def _ask_in_helper(self, job: Callable[..., Awaitable[T]], *arguments: Any, advice: str) -> T | None:
         """A job that reads our database for a person, in the helper process; None where there is none."""
         if self._helper is None:
             return None
         return await self._helper.run(job, self._settings.database_url, *arguments, advice=advice)
 
-    async def compare_apart(self, account_id: int, parts: UploadParts) -> Comparison | None:
-        return await self._read_apart(compare_parts, account_id, parts)
+    async def compare_in_helper(self, account_id: int, parts: UploadParts) -> Comparison | None:
+        return await self._read_in_helper(compare_parts, account_id, parts)
 
-    async def merge_apart(self, request: MergeRequest) -> list[Merged] | None:
+    async def merge_in_helper(self, request: MergeRequest) -> list[Merged] | None:
         """Touched days merged in the helper process; None where it is missing or too slow."""
-        return await self._read_apart(merge_read_only, request)
+        return await self._read_in_helper(merge_read_only, request)
 
-    async def pages_apart(self, request: PagesRequest) -> list[DayPages] | None:
+    async def pages_in_helper(self, request: PagesRequest) -> list[DayPages] | None:
         """Pages made in the helper process; None where it is missing or too slow."""
-        return await self._read_apart(make_read_only, request)
+        return await self._read_in_helper(make_read_only, request)
 
-    async def _read_apart(self, job: Callable[..., Awaitable[T]], *arguments: Any) -> T | None:
+    async def _read_in_helper(self, job: Callable[..., Awaitable[T]], *arguments: Any) -> T | None:
         """The same; None where that is too slow, too: the caller does it then."""
         try:
-            return await self._ask_apart(job, *arguments, advice="")
+            return await self._ask_in_helper(job, *arguments, advice="")
         except (HelperFailed, TooLong) as error:
             log.warning("work of the helper process is done here", work=job.__name__, why=str(error))
             return None
@@ -134,7 +134,7 @@ class HubPorts:
         if chart in self._charts:
             return self._charts[chart]
         try:
-            self._charts[chart] = drawn = await self.run_apart(draw, chart)
+            self._charts[chart] = drawn = await self.run_in_helper(draw, chart)
         except CasinoFluxError as error:
             log.warning("a chart was not drawn", error=str(error))
             return None
@@ -192,7 +192,7 @@ class HubPorts:
         if len(raw) < SHORT:
             return read_upload(platform_named, account, raw, today)
         advice = "upload the file in several parts, of fewer days each"
-        parts: UploadParts = await self.run_apart(_upload_parts, platform_named, account, raw, today, advice=advice)
+        parts: UploadParts = await self.run_in_helper(_upload_parts, platform_named, account, raw, today, advice=advice)
         return parts.report(raw)
 
     async def probe_tracker(self, system: str, login: dict[str, str]) -> str:
@@ -209,7 +209,7 @@ class HubPorts:
 
     async def read_tracker_file(self, system: str, raw: bytes, options: dict[str, Any]) -> list[tuple[str, bytes]]:
         advice = "import the file in several parts"
-        packed_parts: list[tuple[str, bytes]] = await self.run_apart(
+        packed_parts: list[tuple[str, bytes]] = await self.run_in_helper(
             _tracker_parts, system, raw, options, advice=advice
         )
         return packed_parts
@@ -218,7 +218,9 @@ class HubPorts:
         if len(raw) < SHORT:
             return read_players(platform_named, account, raw, today)
         advice = "upload the file in several parts"
-        report: PlayerReport = await self.run_apart(read_players, platform_named, account, raw, today, advice=advice)
+        report: PlayerReport = await self.run_in_helper(
+            read_players, platform_named, account, raw, today, advice=advice
+        )
         return report
 
     def presets(self) -> dict[str, dict[str, Any]]:

@@ -23,7 +23,7 @@ from hub.requests.problems import API, from_error
 from hub.runtime.runtime import Runtime
 from storage.ledger.errors import CasinoFluxError, Refused
 from storage.ledger.reports.report_pages import PagedReport
-from storage.reports.report_apart import ReportParts
+from storage.reports.report_in_helper import ReportParts
 
 MAX_BODY = 20_000_000  # a CSV of a year's spend fits
 AT_ONCE = 64_000  # bytes of JSON that are decoded without giving others their turn: a millisecond

@@ -31,7 +31,7 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     if not away:
-        await boot.upgrade_apart(settings)
+        await boot.upgrade_in_other_process(settings)
     tracer.start()
     error_reports.start()
     app = create_app(settings, only=only, away=away)

@@ -32,7 +32,7 @@ from storage.ledger.money import Rates, convert
 from storage.ledger.reports.report_rows import ReportRow
 from storage.reports.merged_report import ReportQuery
 from storage.reports.rates import last_published, load_rates
-from storage.reports.report_apart import Apart, report_of
+from storage.reports.report_in_helper import ReportInHelper, report_of
 from storage.reports.report_view import postbacks_since
 from storage.tables import (
     accounts,
@@ -130,7 +130,7 @@ class Loading(msgspec.Struct, kw_only=True):
     currency: str
     now: datetime
     entities: Entities
-    apart: Apart | None = None
+    in_helper: ReportInHelper | None = None
     subs: frozenset[str] = frozenset()  # sub ids that placements are asked for by
 
     @property
@@ -212,7 +212,7 @@ async def _report(tx: AsyncConnection, loading: Loading, first: date, last: date
     query = ReportQuery(
         team_id=loading.team_id, first=first, last=last, by=by, timezone=loading.timezone, currency=loading.currency,
     )  # fmt: skip
-    return await report_of(tx, query, loading.apart)
+    return await report_of(tx, query, loading.in_helper)
 
 
 def _of_report(row: ReportRow, loading: Loading, bits: dict[int, int], ids: dict[str, dict[str, int]]) -> FigureRow:

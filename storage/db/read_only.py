@@ -30,17 +30,17 @@ async def read_only(url: str) -> AsyncIterator[AsyncConnection]:
         yield tx
 
 
-async def here_or_apart(
-    database: Database, request: Request, apart: Callable[[Request], Awaitable[Result | None]] | None, *,
+async def here_or_in_helper(
+    database: Database, request: Request, in_helper: Callable[[Request], Awaitable[Result | None]] | None, *,
     is_light: Callable[[AsyncConnection, Request], Awaitable[bool]],
     here: Callable[[AsyncConnection, Request], Awaitable[Result]],
 ) -> Result:  # fmt: skip
-    """What `here` reads in this process, or what the helper process gives (`apart`) where there is one and the request
-    is not light; where the helper gives none, it is done here after all."""
-    if apart is not None:
+    """What `here` reads in this process, or what the helper process gives (`in_helper`) where there is one and the
+    request is not light; where the helper gives none, it is done here after all."""
+    if in_helper is not None:
         async with database.read() as tx:
             light = await is_light(tx, request)
-        if not light and (result := await apart(request)) is not None:
+        if not light and (result := await in_helper(request)) is not None:
             return result
     async with database.read() as tx:
         return await here(tx, request)

@@ -13,7 +13,7 @@ from storage.ledger.distribution.earnings import OfferDay, OfferHistory
 from storage.ledger.facts import Reason
 from storage.ledger.reports.report_rows import ReportRow
 from storage.reports.forecast import HISTORY, OfferDays, days_by_offer, forecast_days, in_hand
-from storage.reports.report_apart import Apart, report_of
+from storage.reports.report_in_helper import ReportInHelper, report_of
 from storage.reports.report_view import ReportQuery
 from storage.tables import accounts, clicks, conversions, offers, revenue_reports
 
@@ -35,7 +35,7 @@ class Earnings(msgspec.Struct, frozen=True, kw_only=True):
 
 async def earnings_of(
     tx: AsyncConnection, campaigns: Sequence[Row[Any]], members: Mapping[int, Sequence[int]], *, timezone: str,
-    currency: str, today: date, now: datetime, apart: Apart | None = None,
+    currency: str, today: date, now: datetime, in_helper: ReportInHelper | None = None,
 ) -> dict[int, Earnings]:  # fmt: skip
     """The earnings of campaigns of one team, by campaign id; `members` are the offers to look at.
 
@@ -48,7 +48,7 @@ async def earnings_of(
         team_id=team_id, first=today - HISTORY, last=today, timezone=timezone, currency=currency,
         by=("day", "campaign", "offer"), campaigns=tuple(campaign.code for campaign in campaigns),
     )  # fmt: skip
-    whole = await report_of(tx, query, apart)
+    whole = await report_of(tx, query, in_helper)
     held = await held_offers(tx, team_id)
     ids = {code: offer_id for offer_id, code in await tx.execute(
         select(offers.c.id, offers.c.code).where(offers.c.team_id == team_id)
@@ -59,7 +59,7 @@ async def earnings_of(
         rows = [row for row in whole.rows if row.group["campaign"] == campaign.code]
         segments = {"": [row for row in rows if ids.get(row.group["offer"] or "") in mine]}
         if campaign.distribute_by:
-            segments |= await _segments(tx, query, campaign, apart)
+            segments |= await _segments(tx, query, campaign, in_helper)
         histories: Histories = {}
         settled = False
         for segment, of_segment in segments.items():
@@ -75,7 +75,7 @@ async def earnings_of(
 
 
 async def _segments(
-    tx: AsyncConnection, query: ReportQuery, campaign: Row[Any], apart: Apart | None
+    tx: AsyncConnection, query: ReportQuery, campaign: Row[Any], in_helper: ReportInHelper | None
 ) -> dict[str, list[ReportRow]]:
     """The campaign's rows by country or device; those without one are only in the whole."""
     by = campaign.distribute_by
@@ -83,7 +83,7 @@ async def _segments(
         query, by=("day", "offer", by), campaigns=(campaign.code,), first=query.last - timedelta(days=DAYS)
     )
     segments: dict[str, list[ReportRow]] = {}
-    for row in (await report_of(tx, fine, apart)).rows:
+    for row in (await report_of(tx, fine, in_helper)).rows:
         if row.group[by]:
             segments.setdefault(row.group[by] or "", []).append(row)
     return segments

@@ -25,7 +25,7 @@ from storage.ledger.reports.shares import WEIGHED_BY, Weight
 from storage.reports.day_facts import KnownClicks, catalogue, day_facts
 from storage.reports.merged_report import ReportQuery
 from storage.reports.rates import load_rates
-from storage.reports.report_apart import Apart, report_of
+from storage.reports.report_in_helper import ReportInHelper, report_of
 from storage.tables import accounts, campaigns, conversions, offers, postbacks, revenue, revenue_revisions, settled_days
 
 COUNTED = ("registrations", "first_deposits", "deposits", "qualified")
@@ -102,9 +102,11 @@ def without_others(explained: Why) -> Why:
     return msgspec.structs.replace(explained, allocated=allocated, discrepancies=discrepancies)
 
 
-async def why(tx: AsyncConnection, query: ReportQuery, *, now: datetime, helper: Apart | None = None) -> Why:
+async def why(
+    tx: AsyncConnection, query: ReportQuery, *, now: datetime, in_helper: ReportInHelper | None = None
+) -> Why:
     """Explain the (one-day) report of a campaign or an offer."""
-    report = await report_of(tx, msgspec.structs.replace(query, by=("offer",)), helper)
+    report = await report_of(tx, msgspec.structs.replace(query, by=("offer",)), in_helper)
     campaign_ids = await _campaign_ids(tx, query)
     discrepancies: list[Discrepancy] = []
     allocated: list[AllocatedRow] = []

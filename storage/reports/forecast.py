@@ -14,7 +14,7 @@ from storage.ledger.reports.forecast import Accuracy, Estimate, OfferForecast, f
 from storage.ledger.reports.forecast_fit import Past, Pending
 from storage.ledger.reports.report_rows import MergedReport, ReportRow
 from storage.reports.merged_report import ReportQuery
-from storage.reports.report_apart import Apart, report_of
+from storage.reports.report_in_helper import ReportInHelper, report_of
 from storage.tables import offers, settled_days
 
 HISTORY = timedelta(days=90)  # before the first pending day
@@ -63,11 +63,11 @@ class OfferDays(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def forecast(
-    tx: AsyncConnection, query: ReportQuery, apart: Apart | None = None, *, now: datetime | None = None
+    tx: AsyncConnection, query: ReportQuery, in_helper: ReportInHelper | None = None, *, now: datetime | None = None
 ) -> Forecast:
     """What the query's pending days may bring, and how such estimates did before. `now` says how much of a day that is
     not over is still to come; without it every day is taken to be over."""
-    return await forecast_of(tx, query, await report_of(tx, history_query(query), apart), now=now)
+    return await forecast_of(tx, query, await report_of(tx, history_query(query), in_helper), now=now)
 
 
 def history_query(query: ReportQuery) -> ReportQuery:

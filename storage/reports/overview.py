@@ -11,8 +11,8 @@ from storage.ledger.reports.report_rows import MergedReport
 from storage.reports.forecast import Forecast, forecast_of, history_query
 from storage.reports.merged_report import merged_report
 from storage.reports.movement import Movement, movement
-from storage.reports.report_apart import is_light
 from storage.reports.report_data import ReportData
+from storage.reports.report_in_helper import is_light
 from storage.reports.report_view import ReportQuery
 
 MOVERS = 5  # campaigns of each kind
@@ -42,13 +42,13 @@ class OverviewQuery(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self.days, first=self.days.last - timedelta(days=self.pending_days))
 
 
-Apart = Callable[[OverviewQuery], Awaitable[Overview]]
+OverviewInHelper = Callable[[OverviewQuery], Awaitable[Overview]]
 
 
-async def overview(tx: AsyncConnection, query: OverviewQuery, apart: Apart | None = None) -> Overview:
-    """The overview; one that would hold the event loop is asked of `apart`."""
-    if apart is not None and not await is_light(tx, history_query(query.pending)):
-        return await apart(query)
+async def overview(tx: AsyncConnection, query: OverviewQuery, in_helper: OverviewInHelper | None = None) -> Overview:
+    """The overview; one that would hold the event loop is asked of `in_helper`."""
+    if in_helper is not None and not await is_light(tx, history_query(query.pending)):
+        return await in_helper(query)
     data = ReportData(tx, query.days.team_id)
     return Overview(
         by_day=await merged_report(tx, query.days, data),

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.bulk_sql import PlainStatement
 from storage.db.engine import Database
-from storage.db.read_only import here_or_apart, read_only
+from storage.db.read_only import here_or_in_helper, read_only
 from storage.db.touch_marks import days_being_written
 from storage.ledger.reports.attribution import Catalogue
 from storage.ledger.reports.merge import DayFacts, merge_day
@@ -49,20 +49,20 @@ class MergeRequest(msgspec.Struct, frozen=True, kw_only=True):
     skip: tuple[tuple[int, date], ...] = ()  # team and day of days that are merged later
 
 
-MergeApart = Callable[[MergeRequest], Awaitable[list[Merged] | None]]
+MergeInHelper = Callable[[MergeRequest], Awaitable[list[Merged] | None]]
 """Merges touched days beside the event loop; None where that cannot be done."""
 
 
-async def settle_all(database: Database, zone: ZoneInfo, *, apart: MergeApart | None = None) -> int:
+async def settle_all(database: Database, zone: ZoneInfo, *, in_helper: MergeInHelper | None = None) -> int:
     """Merge every touched day of every team; returns how many there were.
 
     Merging reads a snapshot and only the outcome is written under the lock, a day at a time, so that clicks need not
-    wait; days of many facts are merged by `apart`.
+    wait; days of many facts are merged by `in_helper`.
     """
     count = 0
     request = MergeRequest(timezone=zone.key)
     while merged_days := await _merged_now(
-        database, msgspec.structs.replace(request, skip=days_being_written()), apart
+        database, msgspec.structs.replace(request, skip=days_being_written()), in_helper
     ):
         for day in merged_days:
             await database.run(partial(_store, merged_days=[day]))
@@ -70,10 +70,10 @@ async def settle_all(database: Database, zone: ZoneInfo, *, apart: MergeApart | 
     return count
 
 
-async def _merged_now(database: Database, request: MergeRequest, apart: MergeApart | None) -> list[Merged]:
+async def _merged_now(database: Database, request: MergeRequest, in_helper: MergeInHelper | None) -> list[Merged]:
     if not await database.look(_any_touched):
         return []
-    return await here_or_apart(database, request, apart, is_light=_is_light, here=merge_touched)
+    return await here_or_in_helper(database, request, in_helper, is_light=_is_light, here=merge_touched)
 
 
 async def merge_read_only(url: str, request: MergeRequest) -> list[Merged]:

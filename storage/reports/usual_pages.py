@@ -16,7 +16,7 @@ from sqlalchemy import Row, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.engine import Database
-from storage.db.read_only import here_or_apart, read_only
+from storage.db.read_only import here_or_in_helper, read_only
 from storage.ledger.reports.cells import Cell
 from storage.reports import report_pages
 from storage.reports.report_view import ReportQuery
@@ -52,7 +52,7 @@ class PagesRequest(msgspec.Struct, frozen=True, kw_only=True):
     until: date
 
 
-PagesApart = Callable[[PagesRequest], Awaitable[list[DayPages] | None]]
+PagesInHelper = Callable[[PagesRequest], Awaitable[list[DayPages] | None]]
 """Makes pages beside the event loop; None where that cannot be done."""
 
 
@@ -82,13 +82,13 @@ class PagesDue:
 
 
 async def make_missing(
-    database: Database, zone: ZoneInfo, now: datetime, *, currency: str, apart: PagesApart | None = None
+    database: Database, zone: ZoneInfo, now: datetime, *, currency: str, in_helper: PagesInHelper | None = None
 ) -> int:
     """Make pages of up to DAYS_IN_A_GO days at rest that have none of their cells, the latest first; of how many."""
     request = PagesRequest(timezone=zone.key, currency=currency, until=now.astimezone(zone).date() - _AT_REST)
     count = 0
     while count < DAYS_IN_A_GO and (
-        made := await here_or_apart(database, request, apart, is_light=_is_light, here=_made)
+        made := await here_or_in_helper(database, request, in_helper, is_light=_is_light, here=_made)
     ):
         for day in made:
             await database.run(partial(_store, day=day))

@@ -18,7 +18,7 @@ from storage.ledger.distribution.uplift import OfferOutcome
 from storage.reports.analytics import named_variant
 from storage.reports.distribution import DAYS, faults_of, held_offers, offer_history
 from storage.reports.forecast import HISTORY, days_by_offer
-from storage.reports.report_apart import Apart, report_of
+from storage.reports.report_in_helper import ReportInHelper, report_of
 from storage.reports.report_view import ReportQuery
 from storage.tables import clicks, conversions, offers, site_offers, site_views
 from storage.tables.types import EPOCH_DAY
@@ -36,7 +36,7 @@ class VariantEarnings(msgspec.Struct, frozen=True, kw_only=True):
 
 async def variant_earnings(
     tx: AsyncConnection, site: Row[Any], variants: Sequence[str], *, timezone: str, currency: str, today: date,
-    now: datetime, apart: Apart | None = None,
+    now: datetime, in_helper: ReportInHelper | None = None,
 ) -> VariantEarnings:  # fmt: skip
     """The last days of a site's variants."""
     query = ReportQuery(
@@ -45,7 +45,7 @@ async def variant_earnings(
     )  # fmt: skip
     mine = select(offers.c.code, offers.c.id).join(site_offers, site_offers.c.offer_id == offers.c.id)
     ids = {row.code: int(row.id) for row in await tx.execute(mine.where(site_offers.c.site_id == site.id))}
-    rows = [row for row in (await report_of(tx, query, apart)).rows if row.group["offer"] in ids]
+    rows = [row for row in (await report_of(tx, query, in_helper)).rows if row.group["offer"] in ids]
     by_offer = await days_by_offer(tx, query, rows)
     histories = {ids[days.offer]: offer_history(days, query, now) for days in by_offer}
     worth = dict(zip(histories, click_values(list(histories.values())), strict=True))

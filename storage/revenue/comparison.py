@@ -67,7 +67,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         return not any(part.batches for part in self.slices)
 
 
-CompareApart = Callable[[int, ReportParts], Awaitable[Comparison | None]]
+CompareInHelper = Callable[[int, ReportParts], Awaitable[Comparison | None]]
 """Compares the report of an account beside the event loop; None where that cannot be done."""
 
 

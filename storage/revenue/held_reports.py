@@ -81,7 +81,7 @@ class HeldReports(msgspec.Struct, frozen=True, kw_only=True):
     count: int
 
 
-HeldApart = Callable[[int, int, int], Awaitable[HeldReports | None]]
+HeldInHelper = Callable[[int, int, int], Awaitable[HeldReports | None]]
 """What is held of an account, read beside the event loop: the figures from the first number on, at most the second."""
 
 
@@ -92,19 +92,19 @@ class HeldComparison(msgspec.Struct, frozen=True):
     comparison: Comparison
 
 
-CompareHeldApart = Callable[[int], Awaitable[HeldComparison | None]]
+CompareHeldInHelper = Callable[[int], Awaitable[HeldComparison | None]]
 """Compares the held report of that id beside the event loop; None where that cannot be done."""
 
 
 async def held_reports(
-    tx: AsyncConnection, account_id: int, apart: HeldApart | None = None, *, start: int = 0, limit: int = 0
+    tx: AsyncConnection, account_id: int, in_helper: HeldInHelper | None = None, *, start: int = 0, limit: int = 0
 ) -> HeldReports:
     """What is held of an account and what it would change, with `limit` figures from the one numbered `start` on.
 
-    Reports that would hold the event loop are asked of `apart`. Raises Refused if nothing is held, and what it raises.
+    Large reports are compared by `in_helper`. Raises Refused if nothing is held, and what it raises.
     """
-    if apart is not None and not await _is_light(tx, account_id):
-        held = await apart(account_id, start, limit)
+    if in_helper is not None and not await _is_light(tx, account_id):
+        held = await in_helper(account_id, start, limit)
         if held is not None:
             return held
     return await _compare_all(tx, account_id, start, limit)
@@ -235,7 +235,7 @@ async def withdrawn_settled_days(tx: AsyncConnection, account_id: int, report: R
 
 
 async def confirm(
-    database: Database, *, account_id: int, now: datetime, zone: ZoneInfo, apart: CompareHeldApart | None = None
+    database: Database, *, account_id: int, now: datetime, zone: ZoneInfo, in_helper: CompareHeldInHelper | None = None
 ) -> Recorded:
     """Record what is held as suspect, the oldest first, in transactions of some milliseconds as a sync does.
 
@@ -249,7 +249,7 @@ async def confirm(
     recorded = []
     for row in rows:
         of = Origin(team_id=row.team_id, account_id=account_id, run_id=row.run_id, now=now)
-        recorded.append(await _confirm_report(database, of, row, zone, apart))
+        recorded.append(await _confirm_report(database, of, row, zone, in_helper))
     return Recorded(
         rows=sum(result.rows for result in recorded), revisions=sum(result.revisions for result in recorded),
         restated=sum(result.restated for result in recorded), reports=len(recorded),
@@ -257,23 +257,23 @@ async def confirm(
 
 
 async def _confirm_report(
-    database: Database, of: Origin, row: Any, zone: ZoneInfo, apart: CompareHeldApart | None
+    database: Database, of: Origin, row: Any, zone: ZoneInfo, in_helper: CompareHeldInHelper | None
 ) -> Recorded:
-    held = await _compare_one(database, row.id, apart)
+    held = await _compare_one(database, row.id, in_helper)
     recording = Recording(of, held.head, zone=zone, held_id=row.id, fetched_at=row.fetched_at)
     recording.take(held.comparison)
     async with database.begin() as tx:
         going_on = await recording.begin(tx, b"")
     while going_on and not await recording.write_in_turns(database):
-        recording.take((await _compare_one(database, recording.held_id, apart)).comparison)
+        recording.take((await _compare_one(database, recording.held_id, in_helper)).comparison)
     async with database.begin() as tx:
         done = await recording.end(tx)
         await decide(tx, recording.held_id, "confirmed")
         return done
 
 
-async def _compare_one(database: Database, report_id: int, apart: CompareHeldApart | None) -> HeldComparison:
-    held = None if apart is None else await apart(report_id)
+async def _compare_one(database: Database, report_id: int, in_helper: CompareHeldInHelper | None) -> HeldComparison:
+    held = None if in_helper is None else await in_helper(report_id)
     if held is not None:
         return held
     async with database.read() as tx:

@@ -15,7 +15,7 @@ from storage.db.touch_marks import being_written
 from storage.ledger.facts import Report
 from storage.ledger.revenue.report_parts import LARGE, parts_in_turns
 from storage.revenue import account_measures
-from storage.revenue.comparison import CompareApart, Comparison, DaySlice, compare
+from storage.revenue.comparison import CompareInHelper, Comparison, DaySlice, compare
 from storage.revenue.raw_reports import check_held, newest, renew_held, settle_days, store, supersede
 from storage.revenue.row_diff import Changes, Origin, write
 from storage.tables import accounts, revenue_reports
@@ -48,23 +48,23 @@ async def record_in_slices(
     now: datetime,
     zone: ZoneInfo,
     fetched_at: datetime | None = None,
-    apart: CompareApart | None = None,
+    in_helper: CompareInHelper | None = None,
 ) -> Recorded:
     """Record a fetched report, or hold it as suspect, in transactions of some milliseconds: clicks do not wait for it.
 
     `zone` is the platform's: days over in it are settled. The same report again writes nothing. A row that is no longer
     there keeps its history and becomes 0. Raises ConnectorError when a row comes twice with different figures.
     What it says is known from `now` on; `fetched_at` is when it was true, if that was earlier: days over then settle.
-    A large report is compared by `apart`. What is broken off half way is completed by recording the report again: rows
-    written already differ no more.
+    A large report is compared by `in_helper`. What is interrupted is completed by recording the report again: rows written
+    already no longer differ.
     """
     of = Origin(team_id=team_id, account_id=account_id, run_id=run_id, now=now)
     recording = Recording(of, report, zone=zone, fetched_at=fetched_at)
     proof = await _compressed(report.raw)
-    await recording.compare_with_helper(database, apart)
+    await recording.compare_with_helper(database, in_helper)
     going_on = await database.run(lambda tx: recording.begin(tx, proof))
     while going_on and not await recording.write_in_turns(database):
-        await recording.compare_with_helper(database, apart, judged=False)
+        await recording.compare_with_helper(database, in_helper, judged=False)
     return await database.run(recording.end)
 
 
@@ -110,11 +110,13 @@ class Recording:
         """Compare with what stands; `judged`: and say whether it can be believed. Raises ConnectorError."""
         self.take(await compare(tx, self._of.account_id, self._report, judged=judged))
 
-    async def compare_with_helper(self, database: Database, apart: CompareApart | None, *, judged: bool = True) -> None:
+    async def compare_with_helper(
+        self, database: Database, in_helper: CompareInHelper | None, *, judged: bool = True
+    ) -> None:
         """The same beside the event loop, where the report is large and that can be done."""
         comparison = None
-        if apart is not None and judged and len(self._report.rows) > LARGE:
-            comparison = await apart(self._of.account_id, await parts_in_turns(self._report))
+        if in_helper is not None and judged and len(self._report.rows) > LARGE:
+            comparison = await in_helper(self._of.account_id, await parts_in_turns(self._report))
         if comparison is not None:
             self.take(comparison)
             return

@@ -199,7 +199,7 @@ async def test_a_report_that_is_decided_while_it_is_confirmed_changes_nothing_mo
 
         with pytest.raises(Refused, match="taken the place"):
             await held_reports.confirm(
-                database, account_id=account, now=at(later(3)), zone=UTC_ZONE, apart=discard_first
+                database, account_id=account, now=at(later(3)), zone=UTC_ZONE, in_helper=discard_first
             )
         assert await stored(database) == ([4], ["merged", "discarded"])
         await read_only.close()
@@ -235,14 +235,15 @@ async def test_pages_of_a_held_report_join_to_the_whole_and_come_from_the_helper
             assert (await books.sync(tx, "acme", [], now=at(later(6)), days=(FIRST, later(2)))).suspect
         requests: list[tuple[int, int, int]] = []
 
-        async def apart(account_id: int, start: int, limit: int) -> held_reports.HeldReports:
+        async def in_helper(account_id: int, start: int, limit: int) -> held_reports.HeldReports:
             requests.append((account_id, start, limit))
             return await held_reports.held_reports_read_only(database.url, account_id, start, limit)
 
         async with database.read() as tx:
             whole = await held_reports.held_reports(tx, account, limit=10_000)
             pages = [
-                await held_reports.held_reports(tx, account, apart, start=n, limit=500) for n in range(0, 2_500, 500)
+                await held_reports.held_reports(tx, account, in_helper, start=n, limit=500)
+                for n in range(0, 2_500, 500)
             ]
         await read_only.close()
         assert requests == [

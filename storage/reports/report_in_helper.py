@@ -50,7 +50,7 @@ class ReportParts(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(head, rows=await _decoded(self.rows), unassigned=await _decoded(self.unassigned))
 
 
-Apart = Callable[[ReportQuery], Awaitable[ReportParts | None]]
+ReportInHelper = Callable[[ReportQuery], Awaitable[ReportParts | None]]
 
 
 async def is_light(tx: AsyncConnection, query: ReportQuery) -> bool:
@@ -68,9 +68,9 @@ async def is_light(tx: AsyncConnection, query: ReportQuery) -> bool:
     return len(days) <= 10 and await has_few_facts(tx, query.team_id, days)
 
 
-async def report_of(tx: AsyncConnection, query: ReportQuery, helper: Apart | None) -> MergedReport:
-    """The merged report; one that would hold the event loop is asked of `apart`, `Ports.report_apart`."""
-    parts = None if helper is None or await is_light(tx, query) else await helper(query)
+async def report_of(tx: AsyncConnection, query: ReportQuery, in_helper: ReportInHelper | None) -> MergedReport:
+    """The merged report; one that would hold the event loop is asked of `in_helper`, `Ports.report_in_helper`."""
+    parts = None if in_helper is None or await is_light(tx, query) else await in_helper(query)
     return await parts.report() if parts else await merged_report(tx, query)
 
 

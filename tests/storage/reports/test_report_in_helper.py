@@ -13,7 +13,7 @@ from hub.runtime.helper_process import HelperProcess
 from storage.db import read_only
 from storage.ledger.facts import Report, RevenueRow
 from storage.ledger.revenue.report_parts import ReportParts
-from storage.reports import report_apart, settle, usual_pages
+from storage.reports import report_in_helper, settle, usual_pages
 from storage.reports.merged_report import ReportQuery, merged_report
 from storage.revenue import revisions
 from storage.revenue.comparison import Comparison, compare_parts
@@ -41,7 +41,7 @@ async def test_a_report_of_the_helper_process_is_the_report(opened: Open) -> Non
                 query = ReportQuery(team_id=books.team_id, first=FIRST, last=later(4), by=by, **options)
                 async with database.read() as tx:
                     expected = await merged_report(tx, query)
-                parts = await helper.run(report_apart.report_parts, database.url, query)
+                parts = await helper.run(report_in_helper.report_parts, database.url, query)
                 assert b"".join(parts.json()) == msgspec.json.encode(expected)
                 assert await parts.report() == expected
         finally:
@@ -55,9 +55,9 @@ async def test_what_must_be_merged_when_read_is_never_light(opened: Open) -> Non
             books = await build(tx)
         query = ReportQuery(team_id=books.team_id, first=FIRST, last=FIRST + timedelta(days=1))
         async with database.read() as tx:
-            assert await report_apart.is_light(tx, query)
+            assert await report_in_helper.is_light(tx, query)
             for other in ({"by": ("sub1",)}, {"clock": "visit"}, {"as_of": at(FIRST)}):
-                assert not await report_apart.is_light(tx, msgspec.structs.replace(query, **other))
+                assert not await report_in_helper.is_light(tx, msgspec.structs.replace(query, **other))
 
 
 @pytest.mark.slow_on_postgresql
@@ -96,10 +96,10 @@ async def test_a_large_report_is_compared_its_days_merged_and_pages_of_them_made
             report = Report(first=FIRST, last=later(1), rows=tuple(rows), raw=b"")
             done = await revisions.record_in_slices(
                 database, team_id=books.team_id, account_id=books.ids["acme"], run_id=None, report=report,
-                now=at(later(3), hour), zone=UTC_ZONE, apart=compare,
+                now=at(later(3), hour), zone=UTC_ZONE, in_helper=compare,
             )  # fmt: skip
-            await settle.settle_all(database, UTC_ZONE, apart=merge)
-            await usual_pages.make_missing(database, UTC_ZONE, at(later(9)), currency="EUR", apart=pages)
+            await settle.settle_all(database, UTC_ZONE, in_helper=merge)
+            await usual_pages.make_missing(database, UTC_ZONE, at(later(9)), currency="EUR", in_helper=pages)
             return done
 
         rows = [row(later(n), sub=f"s{m}", registrations=m, commission_cpa=m) for n in range(2) for m in range(1_100)]
