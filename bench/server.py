@@ -73,8 +73,8 @@ class Alone:
         await self.clicks.stop()
         await self._database.close()
 
-    def take(self, scope: Any, send: Any) -> bool:
-        return self.clicks.take(scope, send)
+    def try_fast_path(self, scope: Any, send: Any) -> bool:
+        return self.clicks.try_fast_path(scope, send)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
@@ -141,7 +141,7 @@ def plain(app: Any, port: int) -> Server:
 @asynccontextmanager
 async def serving(app: Any, port: int) -> AsyncIterator[None]:
     """Ours by its own listener, the bare Redirect by granian."""
-    if hasattr(app, "take"):
+    if hasattr(app, "try_fast_path"):
         listener = Listener(app, host="127.0.0.1", port=port)
         await listener.start()
         yield

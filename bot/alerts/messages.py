@@ -135,7 +135,7 @@ async def queue_held_message(
     }  # fmt: skip
     news = Announcement(team_id=team_id, event="held_report", type="report.held", key=f"held_{held[-1].id}", data=data)
     async with database.begin() as tx:
-        await webhooks.tell(tx, listening, [news], now)
+        await webhooks.notify(tx, listening, [news], now)
         for room_id, thread in rooms:
             key = f"held:{held[-1].id}:{room_id}:{thread}"
             await messages.queue(tx, team_id=team_id, room_id=room_id, thread=thread, key=key, message=message, now=now)

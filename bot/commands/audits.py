@@ -1,4 +1,4 @@
-"""The audit trail, who changed what, and undo: a change is taken back by the command that sets its former state."""
+"""The audit trail, who changed what, and undo: a change is undone by the command that sets its former state."""
 
 import secrets
 from collections.abc import Callable
@@ -232,7 +232,7 @@ def _snooze_before(before: dict[str, Any], after: dict[str, Any]) -> Inverse | N
     return "alert snooze", {"alert": before["code"], "for": "off"}
 
 
-#: Commands that are taken back by their own rule: figures and views by the same command, payments by one of the
+#: Commands that are undone by their own rule: figures and views by the same command, payments by one of the
 #: opposite sign, what a site shows by its version before.
 _RULES: dict[str, Callable[[dict[str, Any], dict[str, Any]], Inverse | None]] = {
     "spend add": _spend_before, "payment add": _payment_before, "rate set": _rate_before,
@@ -263,7 +263,7 @@ _USUAL = {"delay": 0, "payout_share": "100", "only_approved": False, "only_uniqu
 _SHOWN_BY_NAME = {"client_id", "affiliate_id", "network_id"}
 #: Fields that are shown in micro-units and said in whole units.
 _AMOUNTS = frozenset({"cost", "budget_day", "budget_total"})
-_CLAIMED = timedelta(minutes=1)  # in which a change is taken back, or may be tried again
+_CLAIMED = timedelta(minutes=1)  # in which a change is undone, or may be tried again
 _NO_CHANGES = {"undo", "confirm", "cancel", "join", "sign-in"}
 #: Pictures are kept under their addresses, so the one before can be shown again.
 PICTURES = {"casino logo": _logo_before, "site image": _image_before}
@@ -274,8 +274,8 @@ class Undo(Arguments):
 
 
 class Undone(msgspec.Struct, frozen=True):
-    """`undone` is the command taken back, `with_` the one that did it, `result` its own result. `left`: later changes
-    that could not be taken back, with the reason."""
+    """`undone` is the command undone, `with_` the one that did it, `result` its own result. `left`: later changes
+    that could not be undone, with the reason."""
 
     undone: str
     with_: str = msgspec.field(name="with")
@@ -285,30 +285,30 @@ class Undone(msgspec.Struct, frozen=True):
 
 
 class Inverted(msgspec.Struct, frozen=True):
-    """A change, the command that took it back, and its answer; `left`: later ones that were refused, and why."""
+    """A change, the command that undid it, and its answer; `left`: later ones that were refused, and why."""
 
     change: Recorded
     command: str
     answer: Answer
-    audit_ids: tuple[int, ...]  # of the change, and of what took it back
-    claim: str  # the holder of the lease under which it was taken back
+    audit_ids: tuple[int, ...]  # of the change, and of what undid it
+    claim: str  # the holder of the lease under which it was undone
     left: tuple[str, ...] = ()
 
 
-class TakenBack(Refused):
-    """The change was taken back already, or is being taken back at this moment."""
+class AlreadyUndone(Refused):
+    """The change is undone already, or is being undone at this moment."""
 
 
-async def _taken_back(ctx: Context, new: Undo) -> Inverted:
-    """Find what to take back and run its inverse as any other command: role check, transaction and audit included."""
+async def _undo(ctx: Context, new: Undo) -> Inverted:
+    """Find what to undo and run its inverse as any other command: role check, transaction and audit included."""
     if new.change is None:
-        return await _last_taken_back(ctx)
+        return await _undo_last(ctx)
     async with ctx.database.read() as tx:
         change = await audits.get(tx, ctx.team_id, new.change)
         later = await audits.since(tx, change) if change else []
     inverted = inverses(change) if change else []
     if change is None or not inverted:
-        raise Refused(f"change: {new.change} is no change that can be taken back", field="change")
+        raise Refused(f"change: {new.change} cannot be undone", field="change")
     for name, arguments in inverted:
         await admit_words(COMMANDS[name], arguments, ctx)  # before anything is said of what others did since
     _refuse_superseded(change, later)
@@ -327,9 +327,9 @@ async def _run_inverses(change: Recorded, inverted: list[Inverse], ctx: Context)
 
 
 async def _claim(change: Recorded, ctx: Context) -> str:
-    """Take the lease by which a change is taken back once, however often that is asked for at one moment; its holder.
+    """Take the lease by which a change is undone once, however often that is asked for at one moment; its holder.
 
-    The transaction that records the undo gives it back. Raises TakenBack.
+    The transaction that records the undo gives it back. Raises AlreadyUndone.
     """
     claim = secrets.token_hex(8)
 
@@ -339,23 +339,23 @@ async def _claim(change: Recorded, ctx: Context) -> str:
 
     claimed, later = await ctx.database.run(work)
     if not claimed:
-        raise TakenBack(f"{change.command!r} is being taken back already", field="change")
+        raise AlreadyUndone(f"{change.command!r} is being undone already", field="change")
     if change.id in _undone(later):
         await ctx.database.run(lambda tx: leases.release(tx, claim))
-        raise TakenBack(f"{change.command!r} was taken back already", field="change")
+        raise AlreadyUndone(f"{change.command!r} is undone already", field="change")
     return claim
 
 
 def _undone(later: list[Recorded]) -> set[int]:
-    """Numbers of what the undos among entries took back."""
+    """Numbers of what the undos among entries undid."""
     return {number for entry in later if entry.command == "undo" and entry.after for number in entry.after["audit_ids"]}
 
 
 def _refuse_superseded(change: Recorded, later: list[Recorded]) -> None:
-    """A change that was taken back already, or that another one of the same entity followed."""
+    """A change that is undone already, or that another one of the same entity followed."""
     undone = _undone(later)
     if change.id in undone:
-        raise TakenBack(f"{change.command!r} was taken back already", field="change")
+        raise AlreadyUndone(f"{change.command!r} is undone already", field="change")
     newer = [
         entry for entry in later if entry.command != "undo" and entry.entity_id is not None and entry.id not in undone
     ]
@@ -366,7 +366,7 @@ def _refuse_superseded(change: Recorded, later: list[Recorded]) -> None:
         )
 
 
-async def _last_taken_back(ctx: Context) -> Inverted:
+async def _undo_last(ctx: Context) -> Inverted:
     async with ctx.database.read() as tx:
         entries = await audits.latest_of(tx, ctx.team_id, ctx.actor.name, limit=LOOK_BACK)
     lasting = [
@@ -381,19 +381,19 @@ async def _last_taken_back(ctx: Context) -> Inverted:
         if not inverted or entry.command in _MADE or not may(COMMANDS[inverted[0][0]], ctx.actor):
             continue
         try:
-            taken_back = await _run_inverses(entry, inverted, ctx)
-        except TakenBack:  # by the same word at the same moment: the change before it was not meant
+            undone = await _run_inverses(entry, inverted, ctx)
+        except AlreadyUndone:  # by the same word at the same moment: the change before it was not meant
             raise
         except CasinoFluxError as refusal:  # it does not hide those before it
             refusals.append(refusal)
             left.append(f"{entry.command}: {refusal}")
             continue
-        return msgspec.structs.replace(taken_back, left=tuple(left))
+        return msgspec.structs.replace(undone, left=tuple(left))
     if refusals:
         raise refusals[0]
     if lasting:
-        raise Refused(f"your last change, {lasting[0]!r}, cannot be taken back, nor those before it", field="command")
-    raise Refused("there is no change of yours to take back", field="command")
+        raise Refused(f"your last change, {lasting[0]!r}, cannot be undone, nor those before it", field="command")
+    raise Refused("there is no change of yours to undo", field="command")
 
 
 def inverses(entry: Recorded) -> list[Inverse]:
@@ -492,7 +492,7 @@ def _as_argument(name: str, value: Any) -> Any:
 
 def undone_card(ctx: Context, done: Undone) -> Message:
     left = (Notice("warning", f"Left as it is: {text}") for text in done.left)
-    return Message(f"Taken back: {done.undone}", (Notice("ok", ctx.prepared.answer.message.title), *left))
+    return Message(f"Undone: {done.undone}", (Notice("ok", ctx.prepared.answer.message.title), *left))
 
 
 def with_undo(answer: Answer, actor: Actor) -> Message:
@@ -510,9 +510,9 @@ def with_undo(answer: Answer, actor: Actor) -> Message:
     return msgspec.structs.replace(message, blocks=blocks)
 
 
-@command("undo", role=Role.BUYER, scope=Scope.OPEN, render=undone_card, positional=("change",), prepare=_taken_back)
+@command("undo", role=Role.BUYER, scope=Scope.OPEN, render=undone_card, positional=("change",), prepare=_undo)
 async def undo(ctx: Context, new: Undo) -> Undone:
-    """Take back a change: your last reversible one, or the one of a number."""
+    """Undo a change: your last reversible one, or the one of a number."""
     inverted: Inverted = ctx.prepared
     change = inverted.change
     await leases.release(ctx.tx, inverted.claim)

@@ -30,7 +30,7 @@ from storage.catalogue.entities import codes, page
 from storage.clicks import queries
 from storage.ledger.errors import CasinoFluxError, Missing, Refused
 from storage.ledger.facts import ClickLink, Event, Outcome, Role, Status
-from storage.outbound.onward import tell_recorded
+from storage.outbound.forwarding import forward_recorded
 from storage.postbacks import manual_conversions
 from storage.postbacks.conversions import ConversionProcessor
 from storage.postbacks.manual_conversions import ManualConversion, OfCampaign, Transaction
@@ -322,7 +322,7 @@ async def _record(
     known = await manual_conversions.recorded(tx, ctx.team_id, of_campaigns)
     new = [each for each, is_known in zip(of_campaigns, known, strict=True) if not is_known]
     made = await manual_conversions.add_to_campaigns(tx, ctx.team_id, ctx.now, placing.zone, new)
-    await tell_recorded(tx, ctx.team_id, made, ctx.now)
+    await forward_recorded(tx, ctx.team_id, made, ctx.now)
     numbers = iter(made)
     is_known = iter(known)
     outcomes = []

@@ -25,7 +25,7 @@ from storage.ledger.facts import Event, Outcome, Role
 from storage.ledger.postbacks.template import template_url
 from storage.outbound import delivery_log
 from storage.outbound.delivery_log import Sent
-from storage.outbound.onward import send_on
+from storage.outbound.forwarding import forward
 from storage.postbacks import mappings
 from storage.postbacks import requests as inbox
 from storage.postbacks.conversions import ConversionProcessor
@@ -337,5 +337,9 @@ async def processor(ctx: Context) -> ConversionProcessor:
         return words
 
     return ConversionProcessor(
-        book=await load(ctx.tx, words), codec=await codec(ctx.tx), zone=ctx.deployment.zone, now=ctx.now, onward=send_on
+        book=await load(ctx.tx, words),
+        codec=await codec(ctx.tx),
+        zone=ctx.deployment.zone,
+        now=ctx.now,
+        forward=forward,
     )

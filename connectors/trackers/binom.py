@@ -111,7 +111,7 @@ class _Reader:
         self._led_on: dict[str, list[str]] = {}  # campaigns that paths send on to, by campaign
         self._ids: dict[str, dict[str, str]] = {"campaign": {}, "offer": {}}
 
-    def _tell(self, kind: str, name: str, why: str) -> None:
+    def _warn(self, kind: str, name: str, why: str) -> None:
         self._problems.append(Problem(kind=kind, name=name, why=why))
 
     async def _stats(self, noun: str) -> list[dict[str, Any]]:
@@ -194,16 +194,16 @@ class _Reader:
             urls = of_source.get(key, {})
             known = {url: campaigns for url, campaigns in urls.items() if url}
             if not known:
-                self._tell("source", name, "a postback of the source itself is not in Binom's answers: if it has one, "
+                self._warn("source", name, "a postback of the source itself is not in Binom's answers: if it has one, "
                            "source edit writes it with our macros")  # fmt: skip
             elif len(urls) > 1:
                 some = ", ".join(campaign for campaigns in known.values() for campaign in campaigns)
-                self._tell("source", name, f"not all of its campaigns tell it the same (a postback is in {some}): left "
+                self._warn("source", name, f"not all of its campaigns tell it the same (a postback is in {some}): left "
                            "out, source edit")  # fmt: skip
             else:
                 postbacks[key], why = postback_of(next(iter(known)), _OUTBOUND)
                 if why:
-                    self._tell("source", name, why)
+                    self._warn("source", name, why)
         return postbacks
 
     def _offer(self, row: Mapping[str, Any], networks: Mapping[str, str]) -> TrackerOffer:
@@ -222,10 +222,10 @@ class _Reader:
         name = text_of(detail, "name")
         settings = self._api.object(detail, "campaignSettings")
         if append := text_of(settings, "appendToOfferUrl"):
-            self._tell("campaign", name, f"what it appends to every offer's address is left out: {append}")
+            self._warn("campaign", name, f"what it appends to every offer's address is left out: {append}")
         rotation = detail.get("customRotation")
         if not isinstance(rotation, dict):
-            self._tell("campaign", name, f"it uses the shared rotation {text_of(detail, 'rotationId')}: made paused, "
+            self._warn("campaign", name, f"it uses the shared rotation {text_of(detail, 'rotationId')}: made paused, "
                        "without offers")  # fmt: skip
             rotation = {}
         landings: list[str] = []
@@ -241,7 +241,7 @@ class _Reader:
         money = self._api.object(cost, "money")
         amount = self._api.micro(money, "amount")
         if landings:
-            self._tell("campaign", name, "its visitors saw a landing page first, which does not come over: made paused")
+            self._warn("campaign", name, "its visitors saw a landing page first, which does not come over: made paused")
         word = text_of(detail, "key") or dict(parse_qsl(urlsplit(link).query)).get("key", "")
         return TrackerCampaign(
             key=key, name=name, aliases=(word,) if word else (), source=text_of(detail, "trafficSourceId"),
@@ -268,7 +268,7 @@ class _Reader:
                     if (other := text_of(offer, "campaignId")) not in {"", "0"}:
                         self._led_on.setdefault(key, []).append(other)
                     else:
-                        self._tell("campaign", campaign, "a path leads to a bare address and no offer: left out")
+                        self._warn("campaign", campaign, "a path leads to a bare address and no offer: left out")
                     continue
                 weight = (self._api.count(path, "weight") or 1) * (self._api.count(offer, "weight") or 0)
                 shares.append(Weighted(offer_key, weight))
@@ -282,7 +282,7 @@ class _Reader:
             ours, values = _CONDITIONS.get(kind), self._api.values(criterion, "values")
             plain = [text_of(value, "value", "name") if isinstance(value, dict) else str(value) for value in values]
             if ours is None or not all(plain) or not plain:
-                self._tell("campaign", campaign, f"a rule asks for {kind or 'something'}, unknown here: left out")
+                self._warn("campaign", campaign, f"a rule asks for {kind or 'something'}, unknown here: left out")
                 return {}
             if ours == "country":
                 plain = [country_code(value) or value for value in plain]

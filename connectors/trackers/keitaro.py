@@ -97,7 +97,7 @@ class _Setup:
     async def _list(self, path: str) -> list[dict[str, Any]]:
         return self._api.rows(await self._api.get(path), "items")
 
-    def _tell(self, kind: str, name: str, why: str) -> None:
+    def _warn(self, kind: str, name: str, why: str) -> None:
         self._problems.append(Problem(kind=kind, name=name, why=why))
 
     async def read(self) -> Setup:
@@ -110,7 +110,7 @@ class _Setup:
         deleted = {f"campaign:{text_of(row, 'id')}": text_of(row, "name") for row in gone}
         domains = [text_of(row, "name") for row in await self._list("/domains")]
         for name in domains:
-            self._tell("domain", name, "not moved by itself: domain add, and its old links answer here")
+            self._warn("domain", name, "not moved by itself: domain add, and its old links answer here")
         campaigns_read = [await self._campaign(row, landings) for row in campaigns]
         self._problems += led_on({text_of(row, "id"): text_of(row, "name") for row in (*gone, *campaigns)}, self.led_on)
         return Setup(
@@ -130,14 +130,14 @@ class _Setup:
                 continue
             ours = _OURS.get(theirs)
             if ours is None:
-                self._tell("source", text_of(row, "name"), f"its parameter {theirs} is kept with clicks as it is")
+                self._warn("source", text_of(row, "name"), f"its parameter {theirs} is kept with clicks as it is")
                 continue
             parameters[ours] = str(parameter["name"])
             if parameter.get("placeholder"):
                 macros[ours] = str(parameter["placeholder"])
         postback, why = postback_of(text_of(row, "postback_url"), _OUTBOUND)
         if why:
-            self._tell("source", text_of(row, "name"), why)
+            self._warn("source", text_of(row, "name"), why)
         statuses = tuple(str(word) for word in self._api.values(row, "postback_statuses"))
         return TrackerSource(
             key=text_of(row, "id"), name=text_of(row, "name"), parameters=parameters, macros=macros,
@@ -149,7 +149,7 @@ class _Setup:
         network = networks.get(text_of(row, "affiliate_network_id"), {})
         address = with_query(text_of(row, "action_payload"), text_of(network, "offer_param"))
         if kind != "external" or "://" not in address:
-            self._tell("offer", name, f"it is a page or action of Keitaro itself ({kind}): left out")
+            self._warn("offer", name, f"it is a page or action of Keitaro itself ({kind}): left out")
             return None
         url, unknown = translated(address, MACROS)
         payout = " ".join(filter(None, (
@@ -174,7 +174,7 @@ class _Setup:
         cost = self._api.micro(row, "cost_value")
         pages_note = f"Landing pages at Keitaro: {', '.join(dict.fromkeys(flow.landings))}" if flow.landings else ""
         if flow.landings:
-            self._tell("campaign", name, "its visitors saw a landing page first, which does not come over: made paused")
+            self._warn("campaign", name, "its visitors saw a landing page first, which does not come over: made paused")
         return TrackerCampaign(
             key=key, name=name, aliases=tuple(filter(None, [text_of(row, "alias")])),
             source=text_of(row, "traffic_source_id"), offers=tuple(flow.shares), rules=tuple(flow.rules),
@@ -218,8 +218,8 @@ class _Flow:
         self.landings: list[str] = []
         self.fallback = ""
 
-    def _tell(self, why: str) -> None:
-        self._setup._tell("campaign", self._campaign, why)
+    def _warn(self, why: str) -> None:
+        self._setup._warn("campaign", self._campaign, why)
 
     @property
     def is_paused(self) -> bool:
@@ -244,13 +244,13 @@ class _Flow:
             if not is_off(text_of(offer, "state") or "active")
         )
         if not shares:
-            self._tell(f"its flow {name!r} leads to no offer: left out")
+            self._warn(f"its flow {name!r} leads to no offer: left out")
         elif conditions:
             self.rules.append(TrackerRule(conditions=conditions, offers=shares))
         elif self._weighted or not self.shares:
             self.shares += shares
         else:
-            self._tell(f"its flow {name!r} is never reached, since one before it takes every visitor: left out")
+            self._warn(f"its flow {name!r} is never reached, since one before it takes every visitor: left out")
 
     def _redirect(self, stream: Mapping[str, Any], conditions: Mapping[str, Any], name: str, *, default: bool) -> None:
         url = text_of(stream, "action_payload")
@@ -259,7 +259,7 @@ class _Flow:
         elif "://" in url and not conditions and default and not self.fallback:
             self.fallback = translated(url, MACROS)[0]
         else:
-            self._tell(f"its flow {name!r} sends to an address or text and to no offer: left out")
+            self._warn(f"its flow {name!r} sends to an address or text and to no offer: left out")
 
     def _conditions(self, stream: Mapping[str, Any], name: str) -> dict[str, Any] | None:
         """The flow's filters as conditions; None where one has no like here, since without it too many would match."""
@@ -270,7 +270,7 @@ class _Flow:
             values = payload if isinstance(payload, list) else [payload]
             plain = [str(value) for value in values if isinstance(value, str | int) and str(value)]
             if ours is None or not plain:
-                self._tell(f"its flow {name!r} has a filter {text_of(chosen, 'name')}, unknown here: left out")
+                self._warn(f"its flow {name!r} has a filter {text_of(chosen, 'name')}, unknown here: left out")
                 return None
             if ours == "country":
                 plain = [country_code(value) or value for value in plain]

@@ -93,7 +93,7 @@ class _Reader:
         self._api = api
         self._problems: list[Problem] = []
 
-    def _tell(self, kind: str, name: str, why: str) -> None:
+    def _warn(self, kind: str, name: str, why: str) -> None:
         self._problems.append(Problem(kind=kind, name=name, why=why))
 
     async def _list(self, path: str) -> list[dict[str, Any]]:
@@ -126,7 +126,7 @@ class _Reader:
         parameters |= {"click_id": "ref_id"} if "click_id" in macros else {}
         if url := text_of(row, "postback_url"):
             why = f"its postback to {urlsplit(url).netloc} is left out: source edit writes it with our macros"
-            self._tell("source", _title(row), why)
+            self._warn("source", _title(row), why)
         return TrackerSource(key=text_of(row, "id"), name=_title(row), parameters=parameters,
                              macros=macros)  # fmt: skip
 
@@ -165,7 +165,7 @@ class _Reader:
             else:
                 shares += targets
         if landings:
-            self._tell("campaign", name, "its visitors saw a landing page first, which does not come over: made paused")
+            self._warn("campaign", name, "its visitors saw a landing page first, which does not come over: made paused")
         model = _COSTS.get(text_of(row, "cost_model").lower(), NONE)
         amount = self._api.micro(row, "cpc", "cost")
         key = text_of(row, "id")
@@ -187,7 +187,7 @@ class _Reader:
                 continue
             ours, values = _CONDITIONS.get(kind), [str(value) for value in self._api.values(asked, "values")]
             if ours is None or not values:
-                self._tell("campaign", campaign, f"a stream of it asks for {kind}, unknown here: left out")
+                self._warn("campaign", campaign, f"a stream of it asks for {kind}, unknown here: left out")
                 return None
             test = {ours: [country_code(value) or value for value in values] if ours == "country" else values}
             tests.append({"not": test} if asked.get("exclude") else test)

@@ -80,7 +80,7 @@ class _Reader:
         self._api = api
         self._problems: list[Problem] = []
 
-    def _tell(self, kind: str, name: str, why: str) -> None:
+    def _warn(self, kind: str, name: str, why: str) -> None:
         self._problems.append(Problem(kind=kind, name=name, why=why))
 
     async def _list(self, path: str, name: str) -> list[dict[str, Any]]:
@@ -113,7 +113,7 @@ class _Reader:
                     macros[ours] = placeholder
         if url := text_of(row, "postbackUrl"):
             why = f"its postback to {urlsplit(url).netloc} is left out: source edit writes it with our macros"
-            self._tell("source", _title(row), why)
+            self._warn("source", _title(row), why)
         return TrackerSource(key=text_of(row, "id"), name=_title(row), parameters=parameters, macros=macros)
 
     def _offer(self, row: Mapping[str, Any]) -> TrackerOffer:
@@ -143,7 +143,7 @@ class _Reader:
             if conditions and targets:
                 rules.append(TrackerRule(conditions=conditions, offers=targets))
         if landings:
-            self._tell("campaign", name, "its visitors saw a landing page first, which does not come over: made paused")
+            self._warn("campaign", name, "its visitors saw a landing page first, which does not come over: made paused")
         cost = row.get("costModel") or {}
         model = _COSTS.get(text_of(cost, "type").upper(), NONE) if isinstance(cost, dict) else NONE
         amount = self._api.micro(cost, "value") if isinstance(cost, dict) else None
@@ -177,7 +177,7 @@ class _Reader:
                 continue
             test = _test(self._api, kind, asked) if isinstance(asked, dict) else []
             if not test:
-                self._tell("campaign", campaign, f"a path of it asks for {kind}, unknown here: left out")
+                self._warn("campaign", campaign, f"a path of it asks for {kind}, unknown here: left out")
                 return {}
             tests += test
         return {} if not tests else tests[0] if len(tests) == 1 else {"all": tests}

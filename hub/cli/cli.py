@@ -73,7 +73,7 @@ async def _away(settings: Settings) -> bool:
     """Whether the database is away and there are plans to start from. Raises SettingError without those."""
     try:
         await boot.reach(settings.database_url)
-    except boot.DatabaseAway:
+    except boot.DatabaseUnreachable:
         if (found := offline_start.snapshot_of(settings)) is None:
             raise
         await found.close()

@@ -179,7 +179,7 @@ class Clicks:
             **{f"writer_{name}": n for name, n in self.writer.tally.items()},
         }
 
-    def take(self, scope: Any, send: Any, added: answers.Headers = ()) -> bool:
+    def try_fast_path(self, scope: Any, send: Any, added: answers.Headers = ()) -> bool:
         """A click on a campaign's link, answered with `send`, which is not awaited; False if it is anything else.
 
         `added` are headers that every answer is to carry.

@@ -190,7 +190,7 @@ async def _tags(visit: Visit, kind: Kind) -> list[str]:
             tags = await tags_of(tx, SORTED[kind.noun], visit.actor.team_id, visible(visit.actor, kind.noun))
         return tags[:MOST_TAGS_OFFERED]
 
-    return await visit.cockpit.kept.read(("tags", visit.actor.team_id, kind.noun, visit.actor.campaigns), read)
+    return await visit.cockpit.cache.read(("tags", visit.actor.team_id, kind.noun, visit.actor.campaigns), read)
 
 
 def _after(visit: Visit) -> dict[str, str]:

@@ -19,7 +19,7 @@ from bot.core.context import Actor, Context, Deployment
 from bot.core.permissions import ENTITIES, visible
 from hub.cockpit import figures
 from hub.cockpit.assets import Assets
-from hub.cockpit.kept import MOST_LABELS, Kept
+from hub.cockpit.cache import MOST_LABELS, VersionedCache
 from hub.cockpit.parts import options, state
 from hub.cockpit.session import CSRF_FIELD, Session, Sessions
 from hub.runtime.runtime import Runtime
@@ -155,10 +155,10 @@ class Visit:
 
     async def labels(self, *nouns: str) -> dict[str, dict[str, str]]:
         """Names by code of the team's entities of some kinds, as far as this person may see them."""
-        kept, team_id = self.cockpit.kept, self.actor.team_id
-        version = await kept.version()
+        cache, team_id = self.cockpit.cache, self.actor.team_id
+        version = await cache.version()
         keys = {noun: ("labels", team_id, noun, self.actor.campaigns) for noun in nouns}
-        found = {noun: names for noun in nouns if (names := kept.get(keys[noun], version)) is not None}
+        found = {noun: names for noun in nouns if (names := cache.get(keys[noun], version)) is not None}
         if len(found) == len(keys):
             return found
         async with self.cockpit.runtime.database.read() as tx:
@@ -170,7 +170,7 @@ class Visit:
                 rows = await tx.execute(query.order_by(table.c.name).limit(MOST_NAMES))
                 found[noun] = dict(rows.all())
                 if len(found[noun]) <= MOST_LABELS:
-                    kept.put(keys[noun], version, found[noun])
+                    cache.put(keys[noun], version, found[noun])
         return found
 
     def may(self, name: str) -> bool:
@@ -228,7 +228,7 @@ class Cockpit:
         self.runtime = runtime
         self.sessions = Sessions(runtime)
         self.assets = Assets()
-        self.kept = Kept(runtime.database)
+        self.cache = VersionedCache(runtime.database)
         self.flash = self.sessions.name_cookie("cf_flash")
         self._codec: Codec | None = None
         self._compiled: set[str] = set()

@@ -197,7 +197,7 @@ async def _attention(visit: Visit, day: date, now: datetime) -> list[Attention]:
     """What needs a look, read once in some seconds for all who see the same."""
     actor = visit.actor
     key = "attention", actor.team_id, actor.campaigns, visit.may("alert list"), day
-    return await visit.cockpit.kept.read(key, lambda: _read_attention(visit, day, now))
+    return await visit.cockpit.cache.read(key, lambda: _read_attention(visit, day, now))
 
 
 async def _read_attention(visit: Visit, day: date, now: datetime) -> list[Attention]:

@@ -59,7 +59,7 @@ async def _round(runtime: Runtime, *, kinds: frozenset[str] | None = None) -> in
     if not news:
         return 0
     async with runtime.database.begin() as tx:
-        return await _tell(tx, news, now, zone=runtime.deployment.zone)
+        return await _store_and_queue(tx, news, now, zone=runtime.deployment.zone)
 
 
 async def _observe(runtime: Runtime, watch: Watch, now: datetime, together: AlertRun) -> ObservedAlert | None:
@@ -96,7 +96,7 @@ def _stepped(alarm: Alarm, reading: Reading, watch: Watch, now: datetime) -> tup
     return step(alarm, broken=reading.broken, recovered=reading.recovered, now=now, policy=watch.policy)
 
 
-async def _tell(tx: AsyncConnection, news: list[ObservedAlert], now: datetime, *, zone: ZoneInfo) -> int:
+async def _store_and_queue(tx: AsyncConnection, news: list[ObservedAlert], now: datetime, *, zone: ZoneInfo) -> int:
     """Settle how each alert stands now and queue what it has to say, in one transaction."""
     fired: list[tuple[Fired, History]] = []
     queued = 0
@@ -199,7 +199,7 @@ async def _announce(
         "alert": f"alert-{watch.id}", "kind": watch.rule.kind, "state": state, "title": message.title,
         "text": terminal.render(message), "campaigns": None if watch.campaigns is None else list(watch.campaigns),
     }  # fmt: skip
-    await webhooks.tell(tx, listening, [Announcement(
+    await webhooks.notify(tx, listening, [Announcement(
         team_id=watch.team_id, event="alert", type=f"alert.{state}", key=key, data=data, campaigns=watch.campaigns
     )], now)  # fmt: skip
 

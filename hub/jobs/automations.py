@@ -14,7 +14,7 @@ from bot.automations.subjects import subs_of
 from hub.runtime.runtime import Runtime
 from storage.automations import acts, automations, placement_counts
 from storage.automations.automations import Armed
-from storage.automations.history import Entities, KeptDays, Loading, load_entities, load_history
+from storage.automations.history import CachedDays, Entities, Loading, load_entities, load_history
 from storage.catalogue.placements import NO_PLACEMENTS
 from storage.ledger.automations.figures import Figures, Reach, reach_of
 from storage.ledger.automations.rules import Rule, read_rule
@@ -48,7 +48,7 @@ async def run_team(runtime: Runtime, team_id: int, armed: Sequence[Armed]) -> in
     deployment = runtime.deployment
     runner = AutomationRunner(runtime.database, deployment, runtime.ports, runtime.box, now)
     due = await _within_rights(runner, due)
-    kept = runtime.state.setdefault("automation_days", {}).setdefault(team_id, KeptDays())
+    cached = runtime.state.setdefault("automation_days", {}).setdefault(team_id, CachedDays())
     async with runtime.database.read() as tx:
         entities = await load_entities(tx, team_id, runtime.state.get("automation_placements", NO_PLACEMENTS))
     runtime.state["automation_placements"] = entities.listed
@@ -59,7 +59,7 @@ async def run_team(runtime: Runtime, team_id: int, armed: Sequence[Armed]) -> in
         history = await load_history(tx, Loading(
             team_id=team_id, timezone=deployment.timezone, currency=deployment.currency, now=now, entities=entities,
             in_helper=runtime.ports.report_in_helper, subs=subs,
-        ), reach, kept)  # fmt: skip
+        ), reach, cached)  # fmt: skip
         midnight = day_bounds(now.astimezone(deployment.zone).date(), deployment.zone)[0]
         today = await acts.count_since(tx, team_id, midnight)
         paused = await acts.paused_by_automation(tx, team_id, _refs(entities))
@@ -82,20 +82,20 @@ async def _within_rights(runner: AutomationRunner, due: list[tuple[Armed, Rule]]
     """The automations within what their creators may see now; one whose creator may see nothing of it is stopped."""
     several = [automation for automation, _ in due]
     rights = await runner.database.look(lambda tx: automations.rights_of_creators(tx, several, runner.now))
-    kept = []
+    allowed = []
     for automation, rule in due:
         creator = rights[automation.id]
         within = automation.within(creator.campaigns) if creator else automation
         if creator is None or within.campaigns == ():
             await runner.stop(automation.id, LEFT if creator is None else LIMITED)
         else:
-            kept.append((within, rule))
-    return kept
+            allowed.append((within, rule))
+    return allowed
 
 
 @lru_cache(maxsize=5_000)
 def rule_of(text: str) -> Rule:
-    """A kept rule, read once."""
+    """A stored rule, parsed once."""
     return read_rule(text)
 
 

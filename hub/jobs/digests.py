@@ -134,6 +134,6 @@ async def _announce(tx: AsyncConnection, built: Built, key: str, now: datetime) 
         "title": message.title, "text": terminal.render(message),
         "campaigns": None if campaigns is None else list(campaigns),
     }  # fmt: skip
-    await webhooks.tell(tx, listening, [Announcement(
+    await webhooks.notify(tx, listening, [Announcement(
         team_id=subscription.team_id, event="digest", type="digest", key=key, data=data, campaigns=campaigns
     )], now)  # fmt: skip

@@ -339,4 +339,4 @@ class Run:
         news = Announcement(
             team_id=self.run.team_id, event="sync", type=f"sync.{state}", key=f"sync_{self.run.id}", data=data
         )
-        await webhooks.tell(tx, listening, [news], now)
+        await webhooks.notify(tx, listening, [news], now)

@@ -31,7 +31,7 @@ from storage.ledger.clicks.click_id import Codec
 from storage.ledger.errors import CasinoFluxError
 from storage.ledger.facts import Outcome
 from storage.ledger.postbacks.postback import signed
-from storage.outbound.onward import send_on
+from storage.outbound.forwarding import forward
 from storage.postbacks import replay
 from storage.postbacks.conversions import ConversionProcessor, Received, lock_of, place, receive
 from storage.postbacks.matching import prepare
@@ -47,21 +47,21 @@ PATIENCE = 1.0  # seconds a platform waits for a locked database; then its reque
 MOST_TOGETHER = 128  # placed without a pause: clicks of this process wait meanwhile
 LONGEST_GATHERING = 0.002  # seconds
 ENOUGH_FOR_TWO = 48  # requests of which PostgreSQL gets one half while the senders of the other are answered
-LONGEST_OWED = 0.005  # seconds
+LONGEST_UNANSWERED = 0.005  # seconds
 FRESH, FRESH_EVERY = timedelta(minutes=15), timedelta(seconds=2)
 OLD, OLD_EVERY = timedelta(hours=48), timedelta(minutes=10)
 _METHODS = frozenset({"GET", "POST"})  # the others count nothing
 
 
-class _Waiting:
+class _WaitingRequest:
     """A request between its arrival and its commit, and the callback that receives its answer."""
 
-    __slots__ = ("began", "entry", "postback_request", "tell")
+    __slots__ = ("answer", "began", "entry", "postback_request")
 
-    def __init__(self, entry: Entry, tell: Callable[[Answer], None]) -> None:
+    def __init__(self, entry: Entry, answer: Callable[[Answer], None]) -> None:
         self.entry = entry
         self.postback_request = entry.postback_request
-        self.tell = tell
+        self.answer = answer
         self.began = tracer.began()
 
 
@@ -73,7 +73,7 @@ class Postbacks:
         self._proxies = Proxies(runtime.settings.trusted_proxies)
         self._patience = PATIENCE
         self._spooling: Spooling
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[_WaitingRequest] = []
         self._arrived = asyncio.Event()
         self._enough = asyncio.Event()  # as many wait as the last batch had
         self._book = AccountDirectory(by_key={}, by_id={}, capped={})
@@ -83,8 +83,8 @@ class Postbacks:
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
         self._last = 0, 0.0  # requests of the last batch, and the seconds it took
-        self._owed: list[tuple[_Waiting, Received]] = []  # stored, and not answered yet
-        self._telling: asyncio.TimerHandle | None = None
+        self._unanswered: list[tuple[_WaitingRequest, Received]] = []  # stored, and not answered yet
+        self._answer_timer: asyncio.TimerHandle | None = None
         self._size = 0  # bytes of the table of requests on PostgreSQL
         self._looked: dict[timedelta, datetime] = {}
         self.counts: dict[str, int] = {}
@@ -150,26 +150,26 @@ class Postbacks:
         body, fault = await answers.body_of(receive) if answers.may_have_body(scope) else (b"", "")
         answer_ready: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
-        def tell(answer: Answer) -> None:
+        def respond(answer: Answer) -> None:
             if not answer_ready.done():  # it is when whoever asked has gone
                 answer_ready.set_result(answer)
 
-        self._submit(_Waiting(self._prepared(self._arrival(scope, account, body, fault)), tell))
+        self._submit(_WaitingRequest(self._prepared(self._arrival(scope, account, body, fault)), respond))
         await answers.give(send, await answer_ready)
 
-    def take(self, scope: Any, send: Callable[[Any], Any]) -> bool:
+    def try_fast_path(self, scope: Any, send: Callable[[Any], Any]) -> bool:
         """A postback without a body, answered with `send`, which is not awaited; False if it is anything else."""
         path = scope["path"]
         account = self._book.by_key.get(path[10:]) if path.startswith("/postback/") else None
         if account is None or scope["method"] != "GET" or answers.may_have_body(scope):
             return False
 
-        def tell(answer: Answer) -> None:
+        def respond(answer: Answer) -> None:
             with suppress(Exception):  # who asked may be gone
                 send(answer[0])
                 send(answer[1])
 
-        self._submit(_Waiting(self._prepared(self._arrival(scope, account, b"", "")), tell))
+        self._submit(_WaitingRequest(self._prepared(self._arrival(scope, account, b"", "")), respond))
         return True
 
     def _prepared(self, request: PostbackRequest) -> Entry:
@@ -222,7 +222,7 @@ class Postbacks:
         header = headers.get(name.lower().encode()) or headers.get(b"x-signature")
         return signed(query, body, secret=secret, parameter=name, header=header)
 
-    def _submit(self, waiting: "_Waiting") -> None:
+    def _submit(self, waiting: "_WaitingRequest") -> None:
         self._waiting.append(waiting)
         self._arrived.set()
         if len(self._waiting) >= self._last[0]:
@@ -239,16 +239,16 @@ class Postbacks:
                 try:
                     await self._commit(batch)
                 except BaseException:
-                    self._tell_owed()
+                    self._answer_stored()
                     for waiting in batch:
-                        waiting.tell(answers.UNAVAILABLE)
+                        waiting.answer(answers.UNAVAILABLE)
                     raise
                 self._last = len(batch), time.monotonic() - began
-                if not self._owed:
+                if not self._unanswered:
                     await asyncio.sleep(0)  # first let those go that were just committed
-        self._tell_owed()
+        self._answer_stored()
 
-    async def _next_batch(self) -> list[_Waiting]:
+    async def _next_batch(self) -> list[_WaitingRequest]:
         if self._in_halves(self._last[0]):
             most = min(MOST_TOGETHER, (len(self._waiting) + self._last[0] + 1) // 2)
         else:
@@ -273,9 +273,9 @@ class Postbacks:
             async with asyncio.timeout(min(took / 8, LONGEST_GATHERING)):
                 await self._enough.wait()
 
-    async def _commit(self, batch: list[_Waiting]) -> None:
+    async def _commit(self, batch: list[_WaitingRequest]) -> None:
         if self._spooling.away:
-            await self._keep(batch)
+            await self._spool(batch)
             return
         try:
             done = await self._write([waiting.entry for waiting in batch])
@@ -283,34 +283,34 @@ class Postbacks:
             if is_unavailable(error):
                 tasks.monitor.failed("postbacks", error)  # one log line a minute, with their number
                 self._spooling.away = True
-                await self._keep(batch)
+                await self._spool(batch)
                 return
             log.warning("postbacks are placed one by one", count=len(batch), error=type(error).__name__)
             for waiting in batch:
                 await self._commit_alone(waiting)
             return
         tasks.monitor.succeeded("postbacks")
-        self._tell_owed()
-        self._owed = list(zip(batch, done, strict=True))
+        self._answer_stored()
+        self._unanswered = list(zip(batch, done, strict=True))
         if self._in_halves(len(batch)):
-            self._telling = asyncio.get_running_loop().call_later(LONGEST_OWED, self._tell_owed)
+            self._answer_timer = asyncio.get_running_loop().call_later(LONGEST_UNANSWERED, self._answer_stored)
         else:
-            self._tell_owed()
+            self._answer_stored()
 
-    def _tell_soon(self) -> None:
-        asyncio.get_running_loop().call_soon(self._tell_owed)
+    def _answer_soon(self) -> None:
+        asyncio.get_running_loop().call_soon(self._answer_stored)
 
-    def _tell_owed(self) -> None:
+    def _answer_stored(self) -> None:
         """Answer the requests that were stored last: best while PostgreSQL stores the next, for which the event loop
         would have nothing else to do."""
-        if self._telling is not None:
-            self._telling.cancel()
-            self._telling = None
-        owed, self._owed = self._owed, []
-        for waiting, received in owed:
-            self._say(waiting, received)
+        if self._answer_timer is not None:
+            self._answer_timer.cancel()
+            self._answer_timer = None
+        unanswered, self._unanswered = self._unanswered, []
+        for waiting, received in unanswered:
+            self._answer(waiting, received)
 
-    async def _keep(self, batch: list[_Waiting]) -> None:
+    async def _spool(self, batch: list[_WaitingRequest]) -> None:
         """Keep requests on disk until the database is back; who sent one that could not be kept sends it again."""
         try:
             await self._spooling.keep([waiting.postback_request for waiting in batch])
@@ -318,35 +318,37 @@ class Postbacks:
             tasks.monitor.failed("postback spool", error, serving=True)
             self._spooling.away = False  # the next ones ask the database again
             for waiting in batch:
-                waiting.tell(answers.UNAVAILABLE)
+                waiting.answer(answers.UNAVAILABLE)
             return
         for waiting in batch:
-            waiting.tell(answers.kept_answer(waiting.postback_request.signal))
+            waiting.answer(answers.spooled_answer(waiting.postback_request.signal))
 
-    async def _commit_alone(self, waiting: _Waiting) -> None:
+    async def _commit_alone(self, waiting: _WaitingRequest) -> None:
         """What cannot be placed is at least kept; what cannot even be kept is not said to be."""
         try:
-            self._say(waiting, (await self._write([self._prepared(waiting.postback_request)]))[0])
+            self._answer(waiting, (await self._write([self._prepared(waiting.postback_request)]))[0])
         except Exception as first:
             if is_unavailable(first):
-                await self._keep([waiting])
+                await self._spool([waiting])
                 return
             log.error(
                 "postback could not be placed", account=waiting.postback_request.account.code, error=repr(first)[:300]
             )
             try:
-                self._say(waiting, await self.run(lambda tx: _only_kept(tx, waiting.postback_request)))
+                self._answer(waiting, await self.run(lambda tx: _store_unread(tx, waiting.postback_request)))
             except Exception as error:
                 log.error(
                     "postback not stored", account=waiting.postback_request.account.code, error=type(error).__name__
                 )
-                waiting.tell(answers.UNAVAILABLE)
+                waiting.answer(answers.UNAVAILABLE)
 
-    def _say(self, waiting: _Waiting, done: Received) -> None:
+    def _answer(self, waiting: _WaitingRequest, done: Received) -> None:
         self.counts[done.outcome] = self.counts.get(done.outcome, 0) + 1
         account = waiting.postback_request.account
         tracer.record("postback", waiting.began, account=account.code, outcome=str(done.outcome))
-        waiting.tell(answers.answer_for(done, too_long=waiting.postback_request.signal.notes == answers.ONLY_TOO_LONG))
+        waiting.answer(
+            answers.answer_for(done, too_long=waiting.postback_request.signal.notes == answers.ONLY_TOO_LONG)
+        )
 
     async def _write(self, entries: Sequence[Entry]) -> list[Received]:
         processor = self.processor()
@@ -388,12 +390,12 @@ class Postbacks:
         assert self._codec is not None  # noqa: S101 - made by start()
         zone = ZoneInfo(self._runtime.settings.report_timezone)
         return ConversionProcessor(
-            book=self._book, codec=self._codec, zone=zone, now=self._runtime.clock(), onward=send_on,
-            meanwhile=self._tell_soon, size=self._size,
+            book=self._book, codec=self._codec, zone=zone, now=self._runtime.clock(), forward=forward,
+            meanwhile=self._answer_soon, size=self._size,
         )  # fmt: skip
 
 
-async def _only_kept(tx: AsyncConnection, postback: PostbackRequest) -> Received:
+async def _store_unread(tx: AsyncConnection, postback: PostbackRequest) -> Received:
     entry = Entry(postback_request=postback)
     entry.decide(Outcome.REJECTED, answers.FAILED)
     entry.reason = answers.FAILED

@@ -63,7 +63,7 @@ def answer_for(done: Received, *, too_long: bool = False) -> Answer:
     return _messages(400 if done.outcome is Outcome.REJECTED else 200, content)
 
 
-def kept_answer(signal: Signal) -> Answer:
+def spooled_answer(signal: Signal) -> Answer:
     """For the sender of a request that is on disk and is placed when the database is back."""
     if signal.outcome is Outcome.REJECTED:
         reason = "; ".join(signal.notes)

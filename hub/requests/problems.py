@@ -82,11 +82,13 @@ def on_known_error(_request: Request[Any, Any, Any], error: CasinoFluxError) -> 
     return from_error(error)
 
 
-def database_away(error: BaseException) -> bool:
+def is_database_fault(error: BaseException) -> bool:
     """Whether the database could not be reached, or another process has it locked."""
     if isinstance(error, DBAPIError):
         return (
-            error.connection_invalidated or is_locked(error) or (error.orig is not None and database_away(error.orig))
+            error.connection_invalidated
+            or is_locked(error)
+            or (error.orig is not None and is_database_fault(error.orig))
         )
     named = type(error).__name__ in {"CannotConnectNowError", "ConnectionDoesNotExistError", "AdminShutdownError"}
     return isinstance(error, ConnectionError | FileNotFoundError | PoolTimeout) or named
@@ -94,7 +96,7 @@ def database_away(error: BaseException) -> bool:
 
 def on_any_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Nothing of the error itself is shown: it may hold secrets."""
-    if database_away(error):
+    if is_database_fault(error):
         log.warning("request needs the database", path=request.url.path, error=type(error).__name__)
         return problem(503, "the database does not answer: try again in a moment", headers={"retry-after": "5"})
     log.error("request failed", path=request.url.path, error=type(error).__name__, exc_info=error)

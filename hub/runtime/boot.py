@@ -51,7 +51,7 @@ def new_runtime(settings: Settings, ports: HubPorts | None = None) -> Runtime:
     )
 
 
-class DatabaseAway(SettingError):
+class DatabaseUnreachable(SettingError):
     """The server does not answer, or none of them can be written to now."""
 
 
@@ -105,14 +105,16 @@ async def _open_postgresql(url: str, name: str) -> None:
         cause = getattr(error, "orig", None) or error
         reason = str(cause).rpartition(">: ")[2].partition("\n")[0] or "no answer"
         fix = _MENDS.get(sqlstate_of(error))
-        kind = SettingError if fix else DatabaseAway
+        kind = SettingError if fix else DatabaseUnreachable
         raise kind(f"{name}: {shown} cannot be opened ({reason}): {fix or _MEND_AWAY}") from None
     finally:
         await database.close()
     if unnamed_pooler:
         raise SettingError(f"{name}: {shown} is a pooler: {_MEND_POOLER}")
     if waiting:
-        raise DatabaseAway(f"{name}: {shown} is a standby, which takes no writes: name the primary, or all hosts")
+        raise DatabaseUnreachable(
+            f"{name}: {shown} is a standby, which takes no writes: name the primary, or all hosts"
+        )
     if read_only:
         raise SettingError(
             f"{name}: {shown} takes no writes: end its read-only mode (default_transaction_read_only), or name another"

@@ -73,7 +73,7 @@ class Beacon:
         except Exception as error:  # the database is away: the stop goes on
             _log.warning("page views could not be stored", error=type(error).__name__)
 
-    async def take(self, scope: Scope, receive: Receive, site: Served) -> tuple[int, float]:
+    async def handle(self, scope: Scope, receive: Receive, site: Served) -> tuple[int, float]:
         """Read one message; returns the HTTP status to answer, and with 429 the seconds to wait."""
         wait = self._limits.beacons.use(self._limits.address(scope), time.monotonic())
         return (429, wait) if wait else (await self._read(scope, receive, site), 0.0)

@@ -109,10 +109,10 @@ class Sites:
             return
         site, base, name = self._place(scope)
         if method == "POST" and name == BEACON and site is not None:
-            status, wait = await self.beacon.take(scope, receive, site)
+            status, wait = await self.beacon.handle(scope, receive, site)
             await _send(send, status, [(b"retry-after", str(math.ceil(wait)).encode())] if wait else [], b"")
         elif method == "POST" and name == VISIT and site is not None and self._signed(scope, site):
-            status, body = await self.own_pages.take(receive, site)
+            status, body = await self.own_pages.handle(receive, site)
             await _send(send, status, [(b"content-type", b"application/json")], body)
         elif method not in {"GET", "HEAD"}:
             await _send(send, 405, [(b"allow", b"GET, HEAD")], b"")

@@ -41,7 +41,7 @@ class OwnPages:
         self._runtime = runtime
         self._visits = visits
 
-    async def take(self, receive: Receive, site: Served) -> tuple[int, bytes]:
+    async def handle(self, receive: Receive, site: Served) -> tuple[int, bytes]:
         """Count a visit; the status and the answer: the click id, and the address of each offer's link."""
         body = await read_body(receive)
         clicks = self._runtime.state.get("clicks")

@@ -58,11 +58,11 @@ class Hub(Litestar):
     headers: SecurityHeaders
     limits: Limits
 
-    def take(self, scope: Any, send: Any) -> bool:
+    def try_fast_path(self, scope: Any, send: Any) -> bool:
         """Clicks and bodiless postbacks, answered without a task (hub.web.listener); False for anything else."""
-        if self.clicks.take(scope, send, self.headers.visitors):
+        if self.clicks.try_fast_path(scope, send, self.headers.visitors):
             return True
-        return self.postbacks.take(scope, self.headers.for_visitors(send))
+        return self.postbacks.try_fast_path(scope, self.headers.for_visitors(send))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":

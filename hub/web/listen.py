@@ -90,7 +90,7 @@ class PlainListener:
 class _Answers:
     """An application for the trial: takes one request and is called for the other."""
 
-    def take(self, scope: Any, send: Any) -> bool:
+    def try_fast_path(self, scope: Any, send: Any) -> bool:
         if scope["path"] != "/taken":
             return False
         send({"type": "http.response.start", "status": 302, "headers": [(b"content-length", b"0")]})

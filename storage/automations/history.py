@@ -142,7 +142,7 @@ class Loading(msgspec.Struct, kw_only=True):
         return self.now.astimezone(self.zone).date()
 
 
-class KeptDays(msgspec.Struct, kw_only=True):
+class CachedDays(msgspec.Struct, kw_only=True):
     """Complete days as they were read, and what says whether they still hold."""
 
     mark: tuple[Any, ...] | None = None
@@ -151,17 +151,19 @@ class KeptDays(msgspec.Struct, kw_only=True):
     older_open: int = 0
 
 
-async def load_history(tx: AsyncConnection, loading: Loading, reach: Reach, kept: KeptDays | None = None) -> History:
-    """Everything a team's automations ask for. `kept` holds complete days from one run to the next."""
-    kept = kept if kept is not None else KeptDays()
+async def load_history(
+    tx: AsyncConnection, loading: Loading, reach: Reach, cached: CachedDays | None = None
+) -> History:
+    """Everything a team's automations ask for. `cached` holds complete days from one run to the next."""
+    cached = cached if cached is not None else CachedDays()
     bits = {account: 1 << n for n, account in enumerate(loading.entities.by_noun["account"])}
     first = loading.today - timedelta(days=max(reach.days, KEPT_DAYS if reach.start else 0))
-    await _load_days(tx, loading, kept, first=first, bits=bits, start=reach.start)
+    await _load_days(tx, loading, cached, first=first, bits=bits, start=reach.start)
     midnight = (loading.today - EPOCH_DAY).days * 24
     last_hour = hour_of(loading.now, loading.timezone)
     hours, late = await _load_hours(tx, loading, min(midnight, last_hour - reach.hours), last_hour, bits=bits)
     return History(
-        zone=loading.zone, days=kept.days, older=kept.older if reach.start else [], older_open=kept.older_open,
+        zone=loading.zone, days=cached.days, older=cached.older if reach.start else [], older_open=cached.older_open,
         hours=hours, late=late,
         settled=await _settled(tx, loading, first, bits), held=await _held(tx, loading, bits),
         accounts={bits[entity.id]: entity.name for entity in loading.entities.by_noun["account"].values()},
@@ -174,26 +176,26 @@ async def load_history(tx: AsyncConnection, loading: Loading, reach: Reach, kept
 
 
 async def _load_days(
-    tx: AsyncConnection, loading: Loading, kept: KeptDays, *, first: date, bits: dict[int, int], start: bool
+    tx: AsyncConnection, loading: Loading, cached: CachedDays, *, first: date, bits: dict[int, int], start: bool
 ) -> None:
     last = loading.today - timedelta(days=1)
     mark = await _mark(tx, loading, first, last, start=start)
-    if kept.mark == mark:
+    if cached.mark == mark:
         return
     report = await _report(tx, loading, first, last, ("day", "campaign", "offer", "source"))
     days: dict[date, list[FigureRow]] = {}
     ids = {noun: {entity.code: entity.id for entity in of.values()} for noun, of in loading.entities.by_noun.items()}
     for row in report.rows:
         days.setdefault(date.fromisoformat(row.group["day"] or ""), []).append(_of_report(row, loading, bits, ids))
-    kept.days, kept.older, kept.older_open = days, [], 0
+    cached.days, cached.older, cached.older_open = days, [], 0
     if start:
         older = await _report(
             tx, loading, first - timedelta(days=1000), first - timedelta(days=1), ("campaign", "offer", "source")
         )
-        kept.older = [_of_report(row, loading, bits, ids) for row in older.rows]
-        for row, figure_row in zip(older.rows, kept.older, strict=True):
-            kept.older_open |= figure_row.account if row.settlement != "settled" else 0
-    kept.mark = mark
+        cached.older = [_of_report(row, loading, bits, ids) for row in older.rows]
+        for row, figure_row in zip(older.rows, cached.older, strict=True):
+            cached.older_open |= figure_row.account if row.settlement != "settled" else 0
+    cached.mark = mark
 
 
 async def _mark(tx: AsyncConnection, loading: Loading, first: date, last: date, *, start: bool) -> tuple[Any, ...]:

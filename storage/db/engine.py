@@ -16,10 +16,10 @@ from storage.db import pace as rounds
 from storage.db.database_url import is_pooled, read_url
 from storage.db.direct_sqlite import DirectSqlite, run_without_suspending
 from storage.db.joined_work import Alone, JoinedWork
-from storage.db.kept_connection import KeptConnection
 from storage.db.pace import Pace
 from storage.db.pools import create_engine
 from storage.db.postgres_connection import driver_of
+from storage.db.reused_connection import ReusedConnection
 from storage.db.turns import give_way
 from storage.db.unavailable import (
     CommitUnknown,
@@ -86,7 +86,7 @@ class Database:
         # Behind PgBouncer a statement outside a transaction may find another server than its preparation did.
         in_transactions = self.sqlite or self.pooled
         self._lookups = self.engine if in_transactions else self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._kept = KeptConnection(lambda: self._connect(self._lookups))
+        self._reused = ReusedConnection(lambda: self._connect(self._lookups))
 
     def hold(self, reason: str) -> None:
         """Have nothing read or written, and DatabaseUnavailable raised with `reason`, until this is called with ''."""
@@ -151,7 +151,7 @@ class Database:
                 await connection.exec_driver_sql(lock)
                 yield connection
             return
-        async with self._kept.taken() as connection:
+        async with self._reused.borrow() as connection:
             driver = driver_of(connection)
             try:
                 await driver.execute(f"BEGIN; {lock}")
@@ -286,7 +286,7 @@ class Database:
             return await work(connection)
 
     async def close(self) -> None:
-        await self._kept.close()
+        await self._reused.close()
         await self.engine.dispose()
         if self.direct is not None:
             self.direct.close()

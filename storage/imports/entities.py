@@ -72,7 +72,7 @@ class EntityFactory:
         row = (await tx.execute(select(table).where(table.c.id == entity_id))).one()._mapping
         return entity_id, {name: msgspec.to_builtins(row[name]) for name in _WATCHED[kind]}
 
-    def _tell(self, kind: str, name: str, why: str) -> None:
+    def _warn(self, kind: str, name: str, why: str) -> None:
         self.problems.append(Problem(kind=kind, name=name, why=why))
 
     async def _account(self, tx: AsyncConnection, account: TrackerAccount, name: str) -> int:
@@ -109,13 +109,13 @@ class EntityFactory:
         if not source.postback_url:
             return {}
         if hide_credentials(source.postback_url) != source.postback_url:
-            self._tell("source", name, "its postback holds a credential, which is not taken over: source edit")
+            self._warn("source", name, "its postback holds a credential, which is not taken over: source edit")
             return {}
         meaning = self._settings.meaning
         words = source.statuses or tuple(meaning)
         events = {meaning[word.casefold()] for word in words if word.casefold() in meaning} - {"ignore"}
         if not events:
-            self._tell("source", name, "its postback is left out, since no status is mapped to an event: source edit")
+            self._warn("source", name, "its postback is left out, since no status is mapped to an event: source edit")
         return {event: {"url": source.postback_url} for event in sorted(events)}
 
     async def _offer(self, tx: AsyncConnection, offer: TrackerOffer, name: str) -> int:
@@ -123,7 +123,7 @@ class EntityFactory:
         try:
             check_url(url)
         except Refused as error:
-            self._tell("offer", name, f"it is made paused, and needs an address{f' ({error})' if url else ''}")
+            self._warn("offer", name, f"it is made paused, and needs an address{f' ({error})' if url else ''}")
             url, paused = "https://example.invalid/", True
         casino = await casinos.ensure(tx, self._row.team_id, name, self._clock())
         account_id = self.ids.get(f"account:{offer.account}") or self.ids[f"account:{NO_NETWORK}"]
@@ -148,7 +148,7 @@ class EntityFactory:
             try:
                 check_url(fallback, field="fallback_url", wants_click_id=False)
             except Refused as error:
-                self._tell("campaign", name, f"its fallback is left out ({error})")
+                self._warn("campaign", name, f"its fallback is left out ({error})")
                 fallback = ""
         values = {
             "name": name, "code": await names.code_for(tx, campaign_table, self._row.team_id, name),
@@ -176,15 +176,15 @@ class EntityFactory:
         for rule in campaign.rules:
             shares = resolved(rule.offers, await self._offer_codes(tx, rule.offers))
             if not shares:
-                self._tell("campaign", name, f"a rule leads to no offer: left out ({_words(rule.conditions)})")
+                self._warn("campaign", name, f"a rule leads to no offer: left out ({_words(rule.conditions)})")
                 continue
             targets = [{"offer": code, "weight": min(weight, MAX_WEIGHT)} for code, weight in shares.items()]
             try:
                 stored += read_rules([{"if": rule.conditions, "offers": targets}], list(shares))
             except CasinoFluxError as error:
-                self._tell("campaign", name, f"a rule is left out: {error}")
+                self._warn("campaign", name, f"a rule is left out: {error}")
         if len(stored) > MOST_RULES:
-            self._tell("campaign", name, f"of its {len(stored)} rules the first {MOST_RULES} are taken")
+            self._warn("campaign", name, f"of its {len(stored)} rules the first {MOST_RULES} are taken")
         return stored[:MOST_RULES]
 
     async def _offer_codes(self, tx: AsyncConnection, shares: tuple[Weighted, ...]) -> Mapping[str, str]:

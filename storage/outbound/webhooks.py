@@ -190,7 +190,7 @@ async def listening_to(
     return [of for of in await receivers(tx, [team_id], now) if of.takes(event, campaigns)]
 
 
-async def tell(
+async def notify(
     tx: AsyncConnection, listening: Iterable[Receiver], announcements: Sequence[Announcement], now: datetime
 ) -> int:
     """Queue a call for each receiver that takes an announcement; returns how many were not queued before."""

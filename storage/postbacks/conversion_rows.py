@@ -241,7 +241,7 @@ async def write_states(
         await rows.append(_STATES, states)
 
 
-async def put_right(tx: AsyncConnection, changes: Sequence[Change], stored: Mapping[int, Request]) -> None:
+async def reassign_requests(tx: AsyncConnection, changes: Sequence[Change], stored: Mapping[int, Request]) -> None:
     """Stored requests that now belong to another conversion, or found the one they waited for."""
     if not stored:
         return

@@ -17,7 +17,7 @@ from storage.ledger.postbacks.conversion_facts import AccountRules, Derived, Req
 from storage.ledger.postbacks.conversion_rules import components
 from storage.ledger.postbacks.judging import Judgement, judge
 from storage.postbacks.batch_lookup import BatchLookup, look_up
-from storage.postbacks.conversion_rows import Change, put_right, write, write_states
+from storage.postbacks.conversion_rows import Change, reassign_requests, write, write_states
 from storage.postbacks.matching import as_request, begin, match, neighbours, outgoing_offers, very_same
 from storage.postbacks.postback_accounts import AccountDirectory, PostbackAccount
 from storage.postbacks.requests import Entry, PostbackRequest, again, store, waiting_for_players
@@ -25,7 +25,7 @@ from storage.tables import accounts
 
 #: Called with conversions that were made or changed, in the transaction that did it; the flag is False if their teams
 #: have no active webhooks.
-Onward = Callable[[AsyncConnection, Sequence[Change], bool], Awaitable[None]]
+Forward = Callable[[AsyncConnection, Sequence[Change], bool], Awaitable[None]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class ConversionProcessor:
     codec: Codec
     zone: ZoneInfo
     now: datetime
-    onward: Onward | None = None
+    forward: Forward | None = None
     meanwhile: Callable[[], None] | None = None
     size: int = 0
 
@@ -98,10 +98,10 @@ async def place(tx: AsyncConnection, entries: Sequence[Entry], processor: Conver
     if processor.meanwhile is not None:
         processor.meanwhile()
     await rows.store()
-    await put_right(tx, sheet.changes, sheet.joined)
+    await reassign_requests(tx, sheet.changes, sheet.joined)
     changed = [change for change in sheet.changes if change.before is None or change.differs]
-    if processor.onward is not None and changed:
-        await processor.onward(tx, changed, known is None or known.webhooks)
+    if processor.forward is not None and changed:
+        await processor.forward(tx, changed, known is None or known.webhooks)
     await _wake_players(tx, placed, processor)
     return [
         Received(id=e.id or 0, outcome=e.outcome or Outcome.REJECTED, reason=e.reason, conversion_id=e.conversion_id)

@@ -34,8 +34,8 @@ async def withdraw(tx: AsyncConnection, rows: Sequence[Row[Any]], processor: Con
     )
     for number in sorted(conversion_ids - set((await tx.execute(remaining)).scalars())):
         row = await end(tx, number, MARK, book=processor.book, now=processor.now)
-        if processor.onward is not None and row.status != Status.REVERSED:
-            await processor.onward(tx, [_ended(row, processor)], True)
+        if processor.forward is not None and row.status != Status.REVERSED:
+            await processor.forward(tx, [_ended(row, processor)], True)
 
 
 async def _tied(tx: AsyncConnection, rows: Sequence[Row[Any]], processor: ConversionProcessor) -> Sequence[Row[Any]]:

@@ -55,8 +55,8 @@ async def record_in_slices(
     `zone` is the platform's: days over in it are settled. The same report again writes nothing. A row that is no longer
     there keeps its history and becomes 0. Raises ConnectorError when a row comes twice with different figures.
     What it says is known from `now` on; `fetched_at` is when it was true, if that was earlier: days over then settle.
-    A large report is compared by `in_helper`. What is interrupted is completed by recording the report again: rows written
-    already no longer differ.
+    A large report is compared by `in_helper`. What is interrupted is completed by recording the report
+    again: rows written already no longer differ.
     """
     of = Origin(team_id=team_id, account_id=account_id, run_id=run_id, now=now)
     recording = Recording(of, report, zone=zone, fetched_at=fetched_at)

@@ -24,7 +24,7 @@ AWAITED = {
     "storage/db/bulk_sql.py:under_way": "one statement; its block awaits it",
     "storage/clicks/writer.py:_try_database": "one attempt to begin; the writer awaits it while it spools",
     "storage/db/tasks.py:start_loop": "the one place",
-    "storage/db/kept_connection.py:_give_back": "one connection on its way back to the pool; `close` awaits it",
+    "storage/db/reused_connection.py:_release": "one connection on its way back to the pool; `close` awaits it",
     "storage/db/transfer.py:_pieces": "the next rows, awaited before they are written",
 }
 

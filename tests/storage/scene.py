@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.catalogue import teams
 from storage.clicks.queries import ensure_codec
 from storage.ledger.clicks.click_id import Codec, first_id_at
-from storage.postbacks.conversions import ConversionProcessor, Onward, Received, receive
+from storage.postbacks.conversions import ConversionProcessor, Forward, Received, receive
 from storage.postbacks.postback_accounts import AccountDirectory, load
 from storage.postbacks.requests import postback_request
 from storage.tables import accounts, campaigns, casinos, clicks, conversions, offers, sources, user_agents
@@ -32,7 +32,7 @@ class Scene:
     campaign_id: int
     codec: Codec
     words: Mapping[str, Any] = field(default_factory=dict)
-    onward: Onward | None = None
+    forward: Forward | None = None
     book: AccountDirectory | None = None  # read beforehand: a direct transaction may not load one
 
     async def directory(self, tx: AsyncConnection) -> AccountDirectory:
@@ -41,7 +41,7 @@ class Scene:
 
     async def processor(self, tx: AsyncConnection, now: datetime = NOON) -> ConversionProcessor:
         book = self.book or await self.directory(tx)
-        return ConversionProcessor(book=book, codec=self.codec, zone=ZoneInfo("UTC"), now=now, onward=self.onward)
+        return ConversionProcessor(book=book, codec=self.codec, zone=ZoneInfo("UTC"), now=now, forward=self.forward)
 
     async def post(
         self, tx: AsyncConnection, *queries: str, now: datetime = NOON, processor: ConversionProcessor | None = None

@@ -192,7 +192,7 @@ async def test_what_was_made_by_mistake_is_paused_by_its_undo_button(opened: Ope
         undone = await say(button.command)
         assert (undone["result"]["code"], undone["result"]["status"]) == (answer.result.code, "paused")
         assert "paused" in say.shown
-        with pytest.raises(Refused, match="taken back already"):
+        with pytest.raises(Refused, match="undone already"):
             await say(button.command)
         assert (await say("undo"))["undone"] == "campaign pause", "what was made is not in the way of what was changed"
 
@@ -221,7 +221,7 @@ async def test_a_numbered_change_is_taken_back_unless_another_followed(opened: O
             await say(f"undo {edit['id']}")
         await say("undo")
         assert (await say(f"undo {edit['id']}"))["undone"] == "campaign edit"
-        with pytest.raises(Refused, match="taken back already"):
+        with pytest.raises(Refused, match="undone already"):
             await say(f"undo {edit['id']}")
         with pytest.raises(Refused, match="no change"):
             await say("undo 999999")

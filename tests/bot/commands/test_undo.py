@@ -32,7 +32,7 @@ async def test_pauses_and_edits_are_taken_back_one_by_one(opened: Opened) -> Non
         await say("offer pause lucky-one")
         first = await say("undo")
         assert (first["undone"], first["with"]) == ("offer pause", "offer resume")
-        assert "Taken back: offer pause" in say.shown
+        assert "Undone: offer pause" in say.shown
         assert (await say("offer show lucky-one"))["status"] == "active"
         assert (await say("undo"))["undone"] == "campaign edit"
         assert (await say("campaign show c1"))["offers"] == ["lucky-one:1"]
@@ -95,7 +95,7 @@ async def test_a_change_is_taken_back_once_however_often_at_one_moment(opened: O
         async with say.database.begin() as tx:
             assert await leases.acquire(tx, *claim, now=say.now, good_for=timedelta(minutes=1))
         for line in ("undo", f"undo {number}"):
-            with pytest.raises(Refused, match="is being taken back"):
+            with pytest.raises(Refused, match="is being undone"):
                 await say(line)
         async with say.database.begin() as tx:
             await leases.release(tx, "another process")
@@ -186,5 +186,5 @@ async def test_what_others_do_and_what_is_refused_hides_no_change(opened: Opened
             with pytest.raises(Forbidden):
                 await say("member remove anna", **buyer)
         assert (await say("undo", **buyer))["undone"] == "group add"
-        with pytest.raises(Refused, match="your last change, 'source add', cannot be taken back"):
+        with pytest.raises(Refused, match="your last change, 'source add', cannot be undone"):
             await say("undo", **buyer)

@@ -65,7 +65,7 @@ def test_an_edit_can_be_taken_back_from_its_toast(browser: Browser, empty_hub: D
     assert screen.heading == "Push Network"
     screen.page.locator(".toast").get_by_role("button", name="Undo").click()
     expect(screen.page.locator("h1")).to_have_text("PushNet")
-    assert "Taken back" in screen.toast
+    assert "Undone" in screen.toast
     assert screen.complaints == []
     screen.close()
 

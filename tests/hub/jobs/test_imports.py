@@ -339,7 +339,7 @@ async def test_an_import_is_put_away_since_it_cannot_be_taken_back(opened: Opene
         shown = await read_over_http(deployment, f"import binom key={recordings.KEY} url={web.url} {DATES}")
         await carried_out(deployment, shown["id"])
         assert (await say("history 2026-10-01..2026-10-31"))["totals"]["clicks"] == 2038
-        with pytest.raises(Refused, match=r"cannot be taken back|no change of yours"):
+        with pytest.raises(Refused, match=r"cannot be undone|no change of yours"):
             await say("undo")
         await say("import cutover push-de 2026-09-01")
         assert not (await say("history 2026-10-01..2026-10-31"))["totals"]["clicks"]

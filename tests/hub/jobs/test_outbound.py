@@ -50,7 +50,7 @@ async def told(
     async with opened() as database:
         async with database.begin() as tx:
             scene = await build(tx, postbacks=postbacks)
-            scene.onward = lambda tx, changes, _webhooks: queue(tx, changes)
+            scene.forward = lambda tx, changes, _webhooks: queue(tx, changes)
             if columns:
                 await tx.execute(update(sources).values(**columns))
         clock = Clock()

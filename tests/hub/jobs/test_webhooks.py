@@ -21,7 +21,7 @@ from storage.db.rotation import rotate
 from storage.db.secrets import Box
 from storage.ledger.errors import Forbidden, Missing, Refused
 from storage.ledger.facts import Role
-from storage.outbound.onward import send_on
+from storage.outbound.forwarding import forward
 from storage.tables import members, outbound, webhooks
 from tests.bot.asking import Asker, asking
 from tests.connectors.web import Request, Web, answer, serving
@@ -229,7 +229,7 @@ async def test_a_postback_is_told_with_its_click_as_pending_as_approved_and_as_r
             real_time = await build(tx)
             click_id = await real_time.click(tx)
         await say("webhook add https://hooks.example.test")
-        real_time.onward = send_on
+        real_time.forward = forward
         for status in ("pending", "approved", "approved", "rejected"):
             async with say.database.begin() as tx:
                 query = f"click_id={click_id}&event=deposit&txn_id=T1&amount=10&currency=EUR&status={status}"

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from hub.requests.problems import database_away
+from hub.requests.problems import is_database_fault
 from storage.db.engine import Database
 
 
@@ -15,7 +15,7 @@ async def test_a_database_that_is_away_or_locked_is_no_fault_of_ours() -> None:
     with pytest.raises(OSError) as refused:
         async with database.read() as tx:
             await tx.execute(text("SELECT 1"))
-    assert database_away(refused.value)
-    assert database_away(OperationalError("UPDATE", {}, sqlite3.OperationalError("database is locked")))
-    assert not database_away(OperationalError("UPDATE", {}, sqlite3.OperationalError("no such table: nowhere")))
-    assert not database_away(KeyError("x"))
+    assert is_database_fault(refused.value)
+    assert is_database_fault(OperationalError("UPDATE", {}, sqlite3.OperationalError("database is locked")))
+    assert not is_database_fault(OperationalError("UPDATE", {}, sqlite3.OperationalError("no such table: nowhere")))
+    assert not is_database_fault(KeyError("x"))

@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 from hub.clicks.handler import Clicks
 from hub.postbacks.handler import Postbacks
 from hub.runtime import boot
-from hub.runtime.boot import DatabaseAway
+from hub.runtime.boot import DatabaseUnreachable
 from hub.runtime.runtime import Runtime
 from hub.runtime.settings import SettingError, read_settings
 from storage.clicks.queries import ensure_codec
@@ -42,7 +42,7 @@ async def fault_of_start(url: str, **settings: str) -> str:
 
 async def test_each_of_several_hosts_that_cannot_be_used_is_named_with_the_reason() -> None:
     ports = free_port(), free_port()
-    with pytest.raises(DatabaseAway) as fault:
+    with pytest.raises(DatabaseUnreachable) as fault:
         await boot.reach(f"postgresql+asyncpg://u:secret@/hub?host=127.0.0.1:{ports[0]}&host=127.0.0.1:{ports[1]}")
     for port in ports:
         assert f"127.0.0.1:{port}: " in str(fault.value)
@@ -60,7 +60,7 @@ async def test_each_of_several_hosts_that_cannot_be_used_is_named_with_the_reaso
 )
 async def test_a_password_is_not_shown_wherever_the_url_has_it(url: str) -> None:
     url = url.format(port=free_port())
-    with pytest.raises(DatabaseAway) as fault:
+    with pytest.raises(DatabaseUnreachable) as fault:
         await boot.reach(url)
     assert "hush" not in str(fault.value)
     assert "hush" not in repr(read_settings({"CASINOFLUX_DATABASE_URL": url, "CASINOFLUX_SECRET_KEY": "one key"}))

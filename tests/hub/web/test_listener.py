@@ -33,7 +33,7 @@ class Application:
         self.gone = asyncio.Event()
         self.sent = 0
 
-    def take(self, scope: Any, send: Callable[[Any], Any]) -> bool:
+    def try_fast_path(self, scope: Any, send: Callable[[Any], Any]) -> bool:
         if scope["path"] == "/broken":
             raise RuntimeError("a fault of ours")
         if not scope["path"].startswith("/taken"):

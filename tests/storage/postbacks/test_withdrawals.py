@@ -31,10 +31,10 @@ async def test_a_conversion_that_only_a_word_taken_away_made_is_reversed_with_it
         scene = await build(tx)
         messages: list[Change] = []
 
-        async def onward(_tx: AsyncConnection, changes: Any, _webhooks: bool) -> None:
+        async def forward(_tx: AsyncConnection, changes: Any, _webhooks: bool) -> None:
             messages.extend(changes)
 
-        scene.onward = onward
+        scene.forward = forward
         await tx.execute(update(offers).values(cap=5, cap_event="registration", cap_period="day"))
         await scene.map(tx, events={"buy": "registration"})
         click = await scene.click(tx)
@@ -158,10 +158,10 @@ async def test_a_source_does_not_hear_twice_that_a_conversion_is_reversed(opened
         scene = await build(tx)
         statuses: list[str] = []
 
-        async def onward(_tx: AsyncConnection, changes: Any, _webhooks: bool) -> None:
+        async def forward(_tx: AsyncConnection, changes: Any, _webhooks: bool) -> None:
             statuses.extend((change.row or {})["status"] for change in changes)
 
-        scene.onward = onward
+        scene.forward = forward
         await scene.map(tx, events={"buy": "registration"})
         buy = f"click_id={await scene.click(tx)}&event=buy&txn_id=1"
         for status in ("approved", "declined"):

@@ -1,4 +1,4 @@
-"""What pages of a team read alike, kept for some seconds, and not after anything has been configured."""
+"""A cache of what several pages of a team read: some seconds long, emptied by any change of the configuration."""
 
 import time
 from collections.abc import Awaitable, Callable, Hashable
@@ -22,7 +22,7 @@ class _Value(msgspec.Struct, frozen=True, gc=False):
     value: Any
 
 
-class Kept:
+class VersionedCache:
     """Values by what they are of. A command raises the version of the configuration in its own transaction, whichever
     process of the deployment runs it: what it changes is seen by the next page."""
 
@@ -32,23 +32,25 @@ class Kept:
         self._values: dict[Hashable, _Value] = {}
 
     async def version(self) -> int:
-        """The version of the configuration now; what is read after this may be kept under it."""
+        """The version of the configuration now; what is read after this may be cached under it."""
         return await self._database.look(config_version.current)
 
     def get(self, key: Hashable, version: int) -> Any:
-        """The value, or None where none is kept of this version."""
-        kept = self._values.get(key)
-        return kept.value if kept is not None and kept.version == version and self._clock() < kept.ends else None
+        """The value, or None where none is cached of this version."""
+        cached = self._values.get(key)
+        return (
+            cached.value if cached is not None and cached.version == version and self._clock() < cached.ends else None
+        )
 
     def put(self, key: Hashable, version: int, value: Any) -> None:
-        """Keep a value; the oldest gives way to it."""
+        """Cache a value; the oldest is evicted."""
         self._values.pop(key, None)
         while len(self._values) >= MOST:
             del self._values[next(iter(self._values))]
         self._values[key] = _Value(version, self._clock() + SECONDS, value)
 
     async def read(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:
-        """The value that is kept, or else the one that `make` reads."""
+        """The cached value, or else the one that `make` reads."""
         version = await self.version()
         value = self.get(key, version)
         if value is None:

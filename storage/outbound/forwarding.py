@@ -1,4 +1,4 @@
-"""What goes on from a conversion: postbacks to its traffic source, and calls of the team's webhooks."""
+"""What a conversion is forwarded as: postbacks to its traffic source, and calls of the team's webhooks."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -20,7 +20,7 @@ Named = Mapping[int, dict[str, str]]
 
 
 class ConversionEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """A conversion to tell webhooks of, with the columns of its row."""
+    """A conversion that webhooks are notified of, with the columns of its row."""
 
     number: int
     team_id: int
@@ -28,7 +28,7 @@ class ConversionEvent(msgspec.Struct, frozen=True, kw_only=True):
     row: Mapping[str, Any]
 
 
-async def send_on(tx: AsyncConnection, changes: Sequence[Change], webhooks_listen: bool) -> None:
+async def forward(tx: AsyncConnection, changes: Sequence[Change], webhooks_listen: bool) -> None:
     """Queue what follows from conversions that were made or changed, in their transaction. Nothing is queued twice.
 
     `webhooks_listen`: False if their teams have no active webhooks.
@@ -41,11 +41,11 @@ async def send_on(tx: AsyncConnection, changes: Sequence[Change], webhooks_liste
         ConversionEvent(number=change.id, team_id=change.account.team_id, event=event, row=change.row or {})
         for change, event in due
     ]
-    await _tell(tx, events, max(change.derived.received_at for change, _ in due))
+    await _notify_webhooks(tx, events, max(change.derived.received_at for change, _ in due))
 
 
-async def tell_recorded(tx: AsyncConnection, team_id: int, numbers: Sequence[int], now: datetime) -> None:
-    """Queue what webhooks are told of conversions without a click, which no traffic source could place."""
+async def forward_recorded(tx: AsyncConnection, team_id: int, numbers: Sequence[int], now: datetime) -> None:
+    """Notify webhooks of conversions without a click, which no traffic source could place."""
     if not numbers or not await webhooks.receivers(tx, [team_id], now):
         return
     rows = (await tx.execute(select(conversions).where(conversions.c.id.in_(numbers)))).mappings()
@@ -54,19 +54,19 @@ async def tell_recorded(tx: AsyncConnection, team_id: int, numbers: Sequence[int
              event=Event.FIRST_DEPOSIT.value if row["is_ftd"] else str(row["event"]))
         for row in rows
     ]  # fmt: skip
-    await _tell(tx, events, now)
+    await _notify_webhooks(tx, events, now)
 
 
-async def _tell(tx: AsyncConnection, told: Sequence[ConversionEvent], now: datetime) -> None:
-    listening = await webhooks.receivers(tx, {of.team_id for of in told}, now)
+async def _notify_webhooks(tx: AsyncConnection, events: Sequence[ConversionEvent], now: datetime) -> None:
+    listening = await webhooks.receivers(tx, {of.team_id for of in events}, now)
     if not listening:
         return
     named = {
-        "campaign": await _named(tx, campaigns, {of.row["campaign_id"] or 0 for of in told}),
-        "offer": await _named(tx, offers, {of.row["offer_id"] or 0 for of in told}),
+        "campaign": await _named(tx, campaigns, {of.row["campaign_id"] or 0 for of in events}),
+        "offer": await _named(tx, offers, {of.row["offer_id"] or 0 for of in events}),
     }
     codec = await queries.codec(tx)
-    await webhooks.tell(tx, listening, [_announcement(of, named, codec) for of in told], now)
+    await webhooks.notify(tx, listening, [_announcement(of, named, codec) for of in events], now)
 
 
 async def _named(tx: AsyncConnection, table: Table, ids: Collection[int]) -> Named:
