@@ -308,7 +308,7 @@ async def _undo(ctx: Context, new: Undo) -> Inverted:
         later = await audits.since(tx, change) if change else []
     inverted = inverses(change) if change else []
     if change is None or not inverted:
-        raise Refused(f"change: {new.change} cannot be undone", field="change")
+        raise Refused(f"change: {new.change} is no change that can be undone", field="change")
     for name, arguments in inverted:
         await admit_words(COMMANDS[name], arguments, ctx)  # before anything is said of what others did since
     _refuse_superseded(change, later)

@@ -1,7 +1,7 @@
 """One client's connection: llhttp reads it, uvicorn answers it, and what needs no task has a shorter way.
 
-httptools (llhttp) reads every request. One that the application's `take` answers by itself, as clicks are, costs
-neither a task nor uvicorn's cycle, and its answer leaves in one write. Everything else goes uvicorn's way: bodies,
+httptools (llhttp) reads every request. One that the application's `try_fast_path` answers by itself, as clicks are,
+costs neither a task nor uvicorn's cycle, and its answer leaves in one write. Everything else is uvicorn's: bodies,
 streams, what was sent before the answer to another request. What uvicorn leaves open is bounded here: the size of a
 head, the number of its headers, requests sent ahead, and how long a client may keep a connection that says nothing.
 So is what uvicorn leaves to luck: clients that close their side early, old ones, and those that wait for a "100".
@@ -60,7 +60,7 @@ class Flow(FlowControl):
             self._is_writable_event.set()
 
 
-def _takes_nothing(_scope: Any, _send: Any) -> bool:
+def _no_fast_path(_scope: Any, _send: Any) -> bool:
     return False
 
 
@@ -77,8 +77,8 @@ class Shared(ServerState):
         self.most, self.turned_away = most, 0
 
 
-class Taken:
-    """Stands for uvicorn's cycle while the application answers a request that it has taken."""
+class FastResponse:
+    """Replaces uvicorn's cycle while the application answers a request by its fast path."""
 
     __slots__ = ("disconnected", "keep_alive", "response_complete", "start")
 
@@ -89,8 +89,8 @@ class Taken:
         self.start: Any = None  # the first message of the answer
 
 
-class _Deaf:
-    """Stands for the parser of a connection on which all is said."""
+class _ClosedParser:
+    """Replaces the parser of a connection that is closing: input is dropped."""
 
     __slots__ = ("_connection",)
 
@@ -116,22 +116,21 @@ class Connection(HttpToolsProtocol):
         "_asks_upgrade",
         "_place",
         "_stuck_since",
-        "_take",
-        "_taken",
+        "_try_fast_path",
         "_unread",
         "_unsent",
         "_waits_since",
     )
 
     server_state: Shared
-    cycle: Any  # uvicorn's of the request read last, or `_taken`
+    cycle: Any  # uvicorn's of the request read last, or `_fast`
 
     def __init__(
         self, config: Config, server_state: Shared, app_state: dict[str, Any], _loop: asyncio.AbstractEventLoop
     ) -> None:  # fmt: skip
         super().__init__(config, server_state, app_state, _loop)
-        self._take = getattr(config.app, "take", _takes_nothing)
-        self._taken = Taken()
+        self._try_fast_path = getattr(config.app, "try_fast_path", _no_fast_path)
+        self._fast = FastResponse()
         self.pipeline = _NOTHING_AHEAD  # a queue of its own costs each connection 700 bytes
         self._answering: RequestResponseCycle | None = None  # whose task runs
         self._asks_upgrade = b""  # the head of a request that asks for another protocol, without that
@@ -150,12 +149,12 @@ class Connection(HttpToolsProtocol):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._taken.disconnected = True
+        self._fast.disconnected = True
         if self._answering is not None:  # not the one that was read last, if others were sent ahead
             self._answering.disconnected = True
             self._answering.message_event.set()
         self.pipeline.clear()
-        if self.cycle is self._taken:
+        if self.cycle is self._fast:
             self.cycle = None
         super().connection_lost(exc)
         self.cycle = self._answering = None  # they know us: bodies would lie about until the collector comes
@@ -165,7 +164,7 @@ class Connection(HttpToolsProtocol):
         cycle = self.cycle
         if cycle is None or cycle.response_complete or self._place != _BETWEEN:
             return False
-        if cycle is not self._taken and cycle.response_started:  # a stream to who has gone
+        if cycle is not self._fast and cycle.response_started:  # a stream to who has gone
             return False
         cycle.keep_alive = False
         return True
@@ -242,16 +241,16 @@ class Connection(HttpToolsProtocol):
                 "type": "http", "http_version": "1.1", "method": "GET", "path": path.decode("ascii"),
                 "query_string": query, "headers": headers, "client": self.client,
             }  # fmt: skip
-            self._taken.response_complete = False
-            self.cycle = self._taken
-            if self._taken_by(scope):
+            self._fast.response_complete = False
+            self.cycle = self._fast
+            if self._fast_response(scope):
                 self._place = _IN_BODY
                 return
-            self._taken.response_complete = True
+            self._fast.response_complete = True
             self.cycle = cycle
         elif version not in _VERSIONS or len(self.pipeline) >= MOST_AHEAD:
             raise Refused(400)
-        self._go_uvicorns_way(url, headers)
+        self._respond_by_uvicorn(url, headers)
         self._place = _IN_BODY
 
     def _ask_again(self) -> None:
@@ -261,12 +260,12 @@ class Connection(HttpToolsProtocol):
         lines += (b"%s: %s" % header for header in self.headers if header[0] != b"upgrade")
         self._asks_upgrade = b"\r\n".join(lines) + b"\r\n\r\n"
 
-    def _taken_by(self, scope: Any) -> bool:
+    def _fast_response(self, scope: Any) -> bool:
         try:
-            return bool(self._take(scope, self._answer))
+            return bool(self._try_fast_path(scope, self._answer))
         except Exception as error:
-            log.error("a request could not be taken", exc_info=error)
-            self._taken.response_complete = True
+            log.error("a request could not be handled", exc_info=error)
+            self._fast.response_complete = True
             raise Refused(500) from None
 
     def _bound_head(self) -> None:
@@ -275,7 +274,7 @@ class Connection(HttpToolsProtocol):
         if size > LONGEST_HEAD or len(self.headers) > MOST_HEADERS:
             raise Refused(431)
 
-    def _go_uvicorns_way(self, url: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    def _respond_by_uvicorn(self, url: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         if self.pipeline is _NOTHING_AHEAD and self.cycle is not None and not self.cycle.response_complete:
             self.pipeline = deque()
         super().on_message_begin()
@@ -286,12 +285,12 @@ class Connection(HttpToolsProtocol):
         )
         super().on_headers_complete()
         self.cycle.transport = self
-        if not self._taken.keep_alive:
+        if not self._fast.keep_alive:
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         self._unread = 0
-        if self.cycle is not self._taken:
+        if self.cycle is not self._fast:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -306,7 +305,7 @@ class Connection(HttpToolsProtocol):
             if not cycle.keep_alive:
                 self.transport.close()
                 raise Refused(400)  # what follows is not read
-        elif cycle is not self._taken:
+        elif cycle is not self._fast:
             super().on_message_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
@@ -316,28 +315,28 @@ class Connection(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _answer(self, message: Any) -> None:
-        """`send` for a request that the application has taken: both messages leave together."""
-        taken = self._taken
-        start = taken.start
+        """`send` for a request that the application answers by its fast path: both messages leave together."""
+        fast = self._fast
+        start = fast.start
         if start is None:
-            taken.start = message
+            fast.start = message
             return
-        taken.start = None
-        taken.response_complete = True
-        if taken.disconnected:
+        fast.start = None
+        fast.response_complete = True
+        if fast.disconnected:
             return
-        unread = self._place == _IN_BODY and self.cycle is taken
+        unread = self._place == _IN_BODY and self.cycle is fast
         if unread:  # a client that asked whether to send the body may leave it out
-            taken.keep_alive = False
+            fast.keep_alive = False
         headers = start["headers"]
         parts = [STATUS_LINE[start["status"]], self.server_state.date]
         for name, value in headers:
             parts += (name, b": ", value, b"\r\n")
-        if not taken.keep_alive:
+        if not fast.keep_alive:
             parts.append(_CLOSING)
         parts.append(b"\r\n")
         head = b"".join(parts)
-        lines = len(headers) + (3 if taken.keep_alive else 4)
+        lines = len(headers) + (3 if fast.keep_alive else 4)
         if head.count(b"\n") != lines or head.count(b"\r") != lines:
             log.error("an answer whose headers hold line breaks was not sent")
             self._refuse(500)
@@ -346,7 +345,7 @@ class Connection(HttpToolsProtocol):
         self.transport.write(head + message["body"])
         if unread:
             self._waits_since = self.server_state.now
-        elif not taken.keep_alive:
+        elif not fast.keep_alive:
             self.transport.close()
         elif self.pipeline:
             self.on_response_complete()
@@ -369,11 +368,11 @@ class Connection(HttpToolsProtocol):
         for cycle in (self._answering, self.cycle):
             if cycle is not None and not cycle.response_complete:
                 cycle.disconnected = True
-                if cycle is not self._taken:
+                if cycle is not self._fast:
                     cycle.message_event.set()
         self.pipeline.clear()
         self.cycle = None
-        self.parser = _Deaf(self)  # type: ignore[assignment]
+        self.parser = _ClosedParser(self)  # type: ignore[assignment]
         self._place, self._waits_since = _IN_BODY, self.server_state.now
         self.transport.write_eof()
         self.flow.resume_reading()
@@ -394,7 +393,7 @@ class Connection(HttpToolsProtocol):
         """Answer and close. Requests that were whole before are answered first, and the last of them closes."""
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
-            if self._place == _IN_BODY and cycle is not self._taken:  # it is the request whose body cannot be read
+            if self._place == _IN_BODY and cycle is not self._fast:  # it is the request whose body cannot be read
                 if self.pipeline:
                     self.pipeline.popleft()
                     cycle = self.cycle = self.pipeline[0][0] if self.pipeline else self._answered_now()
@@ -414,12 +413,12 @@ class Connection(HttpToolsProtocol):
 
     def _answered_now(self) -> Any:
         """The cycle of the first request that is not answered."""
-        return self._answering if self._taken.response_complete else self._taken
+        return self._answering if self._fast.response_complete else self._fast
 
     def leave(self, seconds: float) -> None:
         """We have been stopping for so long: what is under way is answered, and nothing after it."""
         cycle, answered_now = self.cycle, self._answering
-        self._taken.keep_alive = False
+        self._fast.keep_alive = False
         if cycle is None or cycle.response_complete:
             if seconds > LAST_MOMENT:
                 self.transport.close()

@@ -103,7 +103,7 @@ class _Answers:
         await send({"type": "http.response.body", "body": body})
 
 
-class _Paper(asyncio.Transport):
+class _MemoryTransport(asyncio.Transport):
     """A transport that keeps what is written."""
 
     def __init__(self) -> None:
@@ -132,7 +132,7 @@ class _Paper(asyncio.Transport):
 
 async def _try_out(listener: Any) -> None:
     """Two requests, answered in memory. Raises whatever is wrong."""
-    paper, connection = _Paper(), listener(_Answers(), host="", port=0).connection()
+    paper, connection = _MemoryTransport(), listener(_Answers(), host="", port=0).connection()
     connection.connection_made(paper)
     connection.data_received(_CLICK)
     if not paper.written.startswith(b"HTTP/1.1 302 "):

@@ -27,7 +27,7 @@ CHANGES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "as it is": lambda _: None,
     "no module": lambda patch: patch.setitem(sys.modules, "hub.web.listener", None),
     "a click is not answered": lambda patch: patch.setattr(Connection, "_answer", lambda *_: None),
-    "a request fails inside": lambda patch: patch.setattr(Connection, "_go_uvicorns_way", _changed),
+    "a request fails inside": lambda patch: patch.setattr(Connection, "_respond_by_uvicorn", _changed),
     "its cycle has another form": lambda patch: patch.setattr(Connection, "_start_asgi_task", _changed),
     "it takes other arguments": lambda patch: patch.setattr(Connection, "__init__", HttpToolsProtocol.connection_lost),
 }
