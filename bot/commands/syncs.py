@@ -1,4 +1,4 @@
-"""Syncs: ask for one, see how they stand, decide about suspect reports, read kept answers again."""
+"""Syncs: ask for one, see how they stand, decide about suspect reports, read unreadable reports again."""
 
 from codecs import BOM_UTF8
 from datetime import date, datetime
@@ -23,7 +23,7 @@ from storage.catalogue import accounts, names
 from storage.catalogue.entities import cursor, page
 from storage.ledger.errors import ConnectorError, Refused
 from storage.ledger.facts import POSTBACK_ONLY, UPLOADED, WITHOUT_API, Report, Role
-from storage.revenue import held_reports, kept_answers, syncs
+from storage.revenue import held_reports, syncs, unreadable_reports
 from storage.revenue import revisions as revenue
 from storage.revenue.held_reports import HeldFigure, HeldReport, HeldReports, HeldTotal
 from storage.revenue.sync_status import Progress, statuses
@@ -265,9 +265,9 @@ async def sync_discard(ctx: Context, new: OneSync) -> Decided:
 async def sync_read(ctx: Context, new: OneSync) -> Requested:
     """Read an account's kept unreadable answers again, after a fix."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
-    report_ids = await kept_answers.unreadable(ctx.tx, row.id)
+    report_ids = await unreadable_reports.unreadable(ctx.tx, row.id)
     if not report_ids:
-        raise Refused(f"account {row.code} has no kept answer that could be read again", field="account")
+        raise Refused(f"account {row.code} has no unreadable report that could be read again", field="account")
     for report_id in report_ids:
         await syncs.queue(ctx.tx, team_id=ctx.team_id, account_id=row.id, now=ctx.now, again=report_id)
     return Requested(requested_at=ctx.now, accounts=[row.code])

@@ -1,4 +1,4 @@
-"""Webhooks: addresses of the team's own that are told of what happens."""
+"""Webhooks: addresses of the team's own that receive calls about events."""
 
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -139,7 +139,7 @@ async def _limit(ctx: Context) -> None:
 
 @command("webhook add", role=Role.BUYER, scope=Scope.OWN, render=webhook_card, positional=("url", "events"))
 async def add_webhook(ctx: Context, new: AddedWebhook) -> Webhook:
-    """Have an address told of what happens, in calls signed as Standard Webhooks says; its secret is shown once."""
+    """Send events to an address, in calls signed as Standard Webhooks says; its secret is shown once."""
     url = web_address(new.url, field="url")
     events = _events(new.events, ctx)
     await _limit(ctx)

@@ -307,7 +307,7 @@ _TITLES = {
     "postback resend": "Send again", "rate set": "Set exchange rate", "site files": "Upload a page of your own",
     "site image": "Set the picture", "spend add": "Record spend", "spend import": "Import spend",
     "sync confirm": "Confirm the held report", "sync discard": "Discard the held report", "sync now": "Sync now",
-    "sync read": "Read kept answers again", "sync upload": "Upload a report",
+    "sync read": "Read unreadable reports again", "sync upload": "Upload a report",
     "variant distribute": "Distribute variants", "view save": "Save view", "webhook resend": "Call again",
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Team, alerts, digests, webhooks, imports: who may do what, who changed what and its undo, who is told of what."""
+"""Team, alerts, digests, webhooks, imports: who may do what, who changed what and its undo, who receives what."""
 
 from datetime import timedelta
 from typing import Any

@@ -28,7 +28,7 @@ from storage.ledger.revenue.sanity import distinct
 from storage.ledger.revenue.suspect import contradiction
 from storage.outbound import webhooks
 from storage.outbound.webhooks import Announcement
-from storage.revenue import kept_answers, players, raw_reports, syncs
+from storage.revenue import players, raw_reports, syncs, unreadable_reports
 from storage.revenue import revisions as revenue
 from storage.tables import accounts as table
 
@@ -182,7 +182,7 @@ class Run:
         async with self.runtime.database.read() as tx:
             row = await names.by_id(tx, table, self.run.account_id)
             complete = await syncs.complete_until(tx, row.id, accounts.zone_of(row))
-            first = await players.first_told(tx, row.id)
+            first = await players.first_reported(tx, row.id)
         sync_platform = platform(row.platform)
         window = self._window_of_run(self.connection, complete if first else None)
         try:
@@ -292,19 +292,19 @@ class Run:
         return msgspec.structs.replace(report, rows=await asyncio.to_thread(renamed, rows, names_by_tag))
 
     async def _read_again(self, sync_platform: Platform, connection: Connection) -> str | None:
-        """Read a kept answer once more, after a fix."""
+        """Read a report again that could not be read, after a fix."""
         async with self.runtime.database.read() as tx:
-            answer, raw = await kept_answers.stored_answer(tx, self.run.again)
+            answer, raw = await unreadable_reports.load(tx, self.run.again)
         self.window = Window(first=answer.from_day, last=answer.to_day)
         report = await sync_platform.read_whole(raw, connection, self.window)
         async with self.runtime.database.read() as tx:
-            later = await kept_answers.days_known_later(tx, answer, connection.zone)
+            later = await unreadable_reports.days_known_later(tx, answer, connection.zone)
         damage = report.damage or contradiction(report, list(distinct(report).values())) or ""
         suspect = None
-        for part in kept_answers.without_days(msgspec.structs.replace(report, damage=damage), later):
+        for part in unreadable_reports.without_days(msgspec.structs.replace(report, damage=damage), later):
             suspect = await self._store(part, connection, answer.fetched_at) or suspect
         async with self.runtime.database.begin() as tx:
-            await kept_answers.mark_read(tx, answer.id)
+            await unreadable_reports.mark_read(tx, answer.id)
         return suspect
 
     async def _failed(self, error: CasinoFluxError) -> None:
@@ -319,7 +319,7 @@ class Run:
         async with self.runtime.database.begin() as tx:
             if fault.raw and self.window and self.run.again is None:
                 days = (self.window.first, self.window.last)
-                await kept_answers.store_answer(
+                await unreadable_reports.store(
                     tx, self.run, window=days, raw=fault.raw, whole=fault.whole, reason=text, now=now
                 )
             await syncs.failed(tx, self.run, self.holder, now, error=text, permanent=fault.permanent, wait=wait)

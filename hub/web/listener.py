@@ -25,8 +25,8 @@ _LOG_EVERY = 60.0  # seconds between two log lines about connections that are tu
 class Listener:
     """Serves one ASGI application from `start` to `stop`.
 
-    If it has a method `try_fast_path(scope, send)`, that is asked first about requests without a body: it may answer by calling
-    `send` twice, now or later, without awaiting it; False if the application is to be called.
+    If it has a method `try_fast_path(scope, send)`, it is called first with requests without a body: it may answer by
+    calling `send` twice, now or later, without awaiting it; False if the application is to be called.
     """
 
     def __init__(self, application: Any, *, host: str, port: int) -> None:

@@ -1,4 +1,4 @@
-"""Webhooks out: addresses of a team's own that are told of what happens, in the transaction of what happened.
+"""Outgoing webhooks: addresses of a team's own that receive calls about events, queued in the transaction of the event.
 
 A call is queued with the outgoing postbacks: signed when it is sent (Standard Webhooks), tried for a day, kept in the
 log. What a webhook is told is bounded by the rights that its creator has now.

@@ -50,7 +50,7 @@ class CohortQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cohort(msgspec.Struct, frozen=True, kw_only=True):
-    """Players of one group. Amounts are micro-units of the report's currency, None where they are not told or have no
+    """Players of one group. Amounts are micro-units of the report's currency, None where they are not reported or have no
     rate; `ltv` is commission per player at each horizon, of matured weeks; `cells` by weeks of age."""
 
     group: str
@@ -71,7 +71,7 @@ class Cohort(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cohorts(msgspec.Struct, frozen=True, kw_only=True):
-    """Cohorts, and up to which day players are told of (None: of no account)."""
+    """Cohorts, and up to which day players are reported (None: for no account)."""
 
     by: str
     first: date = msgspec.field(name="from")
@@ -84,8 +84,8 @@ class Cohorts(msgspec.Struct, frozen=True, kw_only=True):
     names: dict[str, str] = {}
 
 
-async def told_until(tx: AsyncConnection, team_id: int, account_ids: Sequence[int] | None) -> date | None:
-    """Up to which day the players of all accounts that are not paused (or of those named) are told of."""
+async def reported_until(tx: AsyncConnection, team_id: int, account_ids: Sequence[int] | None) -> date | None:
+    """Up to which day the players of all accounts that are not paused (or of those named) are reported."""
     f, a = player_feeds.c, accounts.c
     query = select(func.min(f.until)).join(accounts, a.id == f.account_id).where(f.team_id == team_id)
     mine = a.paused_at.is_(None) if account_ids is None else f.account_id.in_(account_ids)
@@ -96,7 +96,7 @@ async def told_until(tx: AsyncConnection, team_id: int, account_ids: Sequence[in
 async def cohorts(tx: AsyncConnection, query: CohortQuery) -> Cohorts:
     """The report, of the sums that are kept: by one dimension, or by all where it is filtered by another."""
     account_ids = [int(value) for value in query.keep["account"]] if "account" in query.keep else None
-    until = await told_until(tx, query.team_id, account_ids)
+    until = await reported_until(tx, query.team_id, account_ids)
     first, last = monday(query.first), monday(query.last)
     made = Cohorts(by=query.by, first=first, last=last + timedelta(days=6), currency=query.currency, until=until,
                    items=[], total=None)  # fmt: skip
@@ -251,14 +251,14 @@ class Group:
         return _at(self.active, number) / depositors if depositors else None
 
     def _forecasts(self, until: date, whole: "Group") -> list[Forecast]:
-        own, basis = self.told_weeks(), whole.told_weeks()
+        own, basis = self.reported_weeks(), whole.reported_weeks()
         made = (
             forecast(own, own, horizon=horizon, until=until) or forecast(own, basis, horizon=horizon, until=until)
             for horizon in HORIZONS
         )
         return [each for each in made if each is not None]
 
-    def told_weeks(self) -> list[Week]:
+    def reported_weeks(self) -> list[Week]:
         """The weeks whose players are known from their first week on."""
         return [
             Week(day, week.early, week.commission)

@@ -121,18 +121,18 @@ async def _write(
     places = await _places(tx, account, [row for of in rows.values() for row in of])
     days = await _days_of(tx, [row.id for row in standing.values()])
     made, outdated = _Changes(), 0
-    for key, told in rows.items():
+    for key, reported in rows.items():
         before = standing.get(key)
         if before is not None and before.forgotten:
             continue
-        had = days.get(before.id, {}) if before is not None else {}
-        figures = _figures(report, told, had)
+        stored = days.get(before.id, {}) if before is not None else {}
+        figures = _figures(report, reported, stored)
         if figures is None:
             outdated += 1
             continue
-        values = _player_values(account, report, before, told, places)
-        values["ftd_day"] = values["ftd_day"] or _first_paid({**had, **figures})
-        made.add(key, before, values, {day: value for day, value in figures.items() if had.get(day) != value})
+        values = _player_values(account, report, before, reported, places)
+        values["ftd_day"] = values["ftd_day"] or _first_paid({**stored, **figures})
+        made.add(key, before, values, {day: value for day, value in figures.items() if stored.get(day) != value})
     await made.write(tx, account, now)
     return len(made.new), sum(map(len, made.days.values())), outdated
 
@@ -196,25 +196,27 @@ async def _days_of(tx: AsyncConnection, ids: Sequence[int]) -> dict[int, dict[da
     return days
 
 
-def _figures(report: PlayerReport, told: Sequence[PlayerRow], had: Mapping[date, Values]) -> dict[date, Values] | None:
+def _figures(
+    report: PlayerReport, reported: Sequence[PlayerRow], stored: Mapping[date, Values]
+) -> dict[date, Values] | None:
     """What each day of the report holds by it; None for totals older than what is known."""
     if not report.totals:
         figures: dict[date, Values] = {
             day: dict.fromkeys(PLAYER_MEASURES, None) | {"deposits": 0}
-            for day in had
+            for day in stored
             if report.first <= day <= report.last
         }
-        for day in {row.day for row in told}:
-            figures[day] = _summed(row for row in told if row.day == day)
-        return {day: value for day, value in figures.items() if day in had or any(value.values())}
-    if any(day > report.last for day in had):
+        for day in {row.day for row in reported}:
+            figures[day] = _summed(row for row in reported if row.day == day)
+        return {day: value for day, value in figures.items() if day in stored or any(value.values())}
+    if any(day > report.last for day in stored):
         return None
-    totals = _summed(told)
-    earlier = [value for day, value in had.items() if day < report.last]
+    totals = _summed(reported)
+    earlier = [value for day, value in stored.items() if day < report.last]
     rise: Values = {}
     for name, total in totals.items():
         rise[name] = None if total is None else total - sum(value[name] or 0 for value in earlier)
-    if not any(rise.values()) and report.last not in had:
+    if not any(rise.values()) and report.last not in stored:
         return {}
     return {report.last: rise}
 
@@ -231,21 +233,21 @@ def _summed(rows: Iterable[PlayerRow]) -> Values:
 
 
 def _player_values(
-    account: Row[Any], report: PlayerReport, before: Row[Any] | None, told: Sequence[PlayerRow], places: Places
+    account: Row[Any], report: PlayerReport, before: Row[Any] | None, reported: Sequence[PlayerRow], places: Places
 ) -> dict[str, Any]:
     """The columns of a player after these rows: what is stated replaces what was guessed."""
-    stated = min((row.registered for row in told if row.registered), default=None)
-    ftd_day = min((row.ftd_day for row in told if row.ftd_day), default=None)
-    latest = max(told, key=lambda row: row.day)
-    sub = next((row.sub for row in told if row.sub), before.sub if before is not None else "")
+    stated = min((row.registered for row in reported if row.registered), default=None)
+    ftd_day = min((row.ftd_day for row in reported if row.ftd_day), default=None)
+    latest = max(reported, key=lambda row: row.day)
+    sub = next((row.sub for row in reported if row.sub), before.sub if before is not None else "")
     tag = (latest.tag or (before.tag_key if before is not None else "")).lower()
     if before is None:
-        first = min(row.day for row in told)
+        first = min(row.day for row in reported)
         known_from = report.last if report.totals else None
         registered, is_stated = stated or first, stated is not None
     else:
         known_from, registered, is_stated = before.known_from, before.registered, before.registration_stated
-        first = min(row.day for row in told)
+        first = min(row.day for row in reported)
         if stated is not None:
             registered, is_stated = stated, True
         elif not is_stated:
@@ -306,7 +308,7 @@ async def _places(tx: AsyncConnection, account: Row[Any], rows: Sequence[PlayerR
 
 
 async def _extend_feed(tx: AsyncConnection, account: Row[Any], report: PlayerReport, now: datetime) -> None:
-    """The days told of without a gap; with one they begin after it."""
+    """The days reported without a gap; with one they begin after it."""
     f = player_feeds.c
     before = (await tx.execute(select(player_feeds).where(f.account_id == account.id))).one_or_none()
     since, until = report.first, report.last
@@ -328,8 +330,8 @@ async def _extend_feed(tx: AsyncConnection, account: Row[Any], report: PlayerRep
         await touch(tx, account.team_id, (await tx.execute(moved)).scalars())
 
 
-async def first_told(tx: AsyncConnection, account_id: int) -> date | None:
-    """Since when an account's players are told of; None while they are not."""
+async def first_reported(tx: AsyncConnection, account_id: int) -> date | None:
+    """Since when an account's players are reported; None while they are not."""
     f = player_feeds.c
     since: date | None = (await tx.execute(select(f.since).where(f.account_id == account_id))).scalar_one_or_none()
     return since

@@ -30,7 +30,7 @@ outbound = Table(
     index("webhook_id"),
 )
 
-#: Addresses of the team's own that are told of what happens.
+#: Addresses of the team's own that receive calls about events.
 webhooks = Table(
     "webhooks",
     metadata,

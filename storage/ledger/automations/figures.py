@@ -231,12 +231,12 @@ class Figures:
             self._kept[key] = totals
         return self._kept[key]
 
-    def untold(self, scope: Scope, first: date, last: date, *, known: int) -> By:
+    def late_costs(self, scope: Scope, first: date, last: date, *, known: int) -> By:
         """What days are said to have cost that was told only after the hour `known`, as less than nothing."""
         if scope.by_placement:
             return {}
         number = bisect_right(self.history.late, known, key=lambda row: row[0])
-        key = "untold", scope, first, last, number
+        key = "late_costs", scope, first, last, number
         if key not in self._kept:
             rows = (row for _, hour, row in self.history.late[number:] if first <= _day_of(hour) <= last)
             self._kept[key] = _summed(map(_negative, rows), scope, settled=0)
@@ -453,13 +453,13 @@ class Moment:
     def _by(self, span: Span, scope: Scope, *, settled_only: bool = False) -> By:
         figures = self._figures
         parts: list[By] = [figures.older(scope)] if span.older else []
-        untold: By = {}
+        late_costs: By = {}
         if span.first is not None and span.last is not None and span.first <= span.last:
             parts.append(figures.of_days(scope, span.first, span.last, self.now, settled_only=settled_only))
             if not scope.by_placement and (
-                untold := figures.untold(scope, span.first, span.last, known=self._last_hour)
+                late_costs := figures.late_costs(scope, span.first, span.last, known=self._last_hour)
             ):
-                parts.append(untold)
+                parts.append(late_costs)
         if span.first_hour is not None and span.last_hour is not None:
             parts.append(figures.of_hours(scope, span.first_hour, span.last_hour, known=self._last_hour))
         if len(parts) == 1:
@@ -469,7 +469,7 @@ class Moment:
             totals: By = {}
             for part in parts:
                 _merge(totals, part)
-            for subject in untold:
+            for subject in late_costs:
                 if not totals[subject].values[PLACE["spend"]]:
                     totals[subject].known &= ~BIT["spend"]
             figures._kept[key] = totals

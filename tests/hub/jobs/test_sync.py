@@ -198,7 +198,7 @@ async def test_an_unreadable_answer_is_kept_and_read_again_after_a_fix(opened: C
         await team.say("sync read main")
         await team.sync()
         assert (await figures(team, "ngr"))["2026-10-20"] == 12_000_000
-        with pytest.raises(Refused, match="no kept answer"):
+        with pytest.raises(Refused, match="no unreadable report"):
             await team.say("sync read main")
 
 

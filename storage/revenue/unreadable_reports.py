@@ -1,4 +1,4 @@
-"""Answers that gave no report: kept as they came, read again after a fix, never put over what was known later."""
+"""Reports that could not be read: stored as received, read again after a fix, never written over later figures."""
 
 import zlib
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ from storage.tables import revenue_reports, sync_runs
 _SOUND = ("merged", "confirmed")
 
 
-async def store_answer(
+async def store(
     tx: AsyncConnection,
     run: Row[Any],
     *,
@@ -34,20 +34,20 @@ async def store_answer(
     ))  # fmt: skip
 
 
-async def stored_answer(tx: AsyncConnection, report_id: int) -> tuple[Row[Any], bytes]:
-    """A kept answer: its row, and the bytes that came."""
+async def load(tx: AsyncConnection, report_id: int) -> tuple[Row[Any], bytes]:
+    """A report that was stored unread: its row, and its bytes as received."""
     row = (await tx.execute(select(revenue_reports).where(revenue_reports.c.id == report_id))).one()
     return row, zlib.decompress(row.raw)
 
 
 async def mark_read(tx: AsyncConnection, report_id: int) -> None:
-    """A kept answer could be read now: what it says stands in a report of its own."""
+    """The report could be read now, and is stored as another one."""
     change = update(revenue_reports).where(revenue_reports.c.id == report_id)
     await tx.execute(change.values(state="superseded", reason="read again"))
 
 
 async def unreadable(tx: AsyncConnection, account_id: int) -> list[int]:
-    """Kept answers that could not be read, the oldest first."""
+    """Reports of an account that could not be read, the oldest first."""
     query = select(revenue_reports.c.id).where(
         revenue_reports.c.account_id == account_id, revenue_reports.c.state == "unreadable"
     )
@@ -55,7 +55,7 @@ async def unreadable(tx: AsyncConnection, account_id: int) -> list[int]:
 
 
 async def days_known_later(tx: AsyncConnection, answer: Row[Any], zone: ZoneInfo) -> set[date]:
-    """Days of a kept answer that a sound report fetched later has covered, changed or not."""
+    """Days of an unreadable report that a sound report fetched later has covered, changed or not."""
     days = {day for first, last in await _windows_stored_later(tx, answer) for day in _days(first, last)}
     for run in await _runs_since(tx, answer):
         if run.reached_day is None:
@@ -67,7 +67,7 @@ async def days_known_later(tx: AsyncConnection, answer: Row[Any], zone: ZoneInfo
 
 
 async def _windows_stored_later(tx: AsyncConnection, answer: Row[Any]) -> list[tuple[date, date]]:
-    """Windows of reports that were fetched later and stored, and of later kept answers that were read since."""
+    """Windows of reports that were fetched later and stored, and of later unreadable ones that were read since."""
     r = revenue_reports.c
     later = (r.fetched_at > answer.fetched_at) | ((r.fetched_at == answer.fetched_at) & (r.id > answer.id))
     stored = r.state.in_(_SOUND) & later
