@@ -50,7 +50,7 @@ class CohortQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cohort(msgspec.Struct, frozen=True, kw_only=True):
-    """Players of one group. Amounts are micro-units of the report's currency, None where they are not reported or have no
+    """Players of one group. Amounts are micro-units of the report's currency, None where unreported or without a
     rate; `ltv` is commission per player at each horizon, of matured weeks; `cells` by weeks of age."""
 
     group: str
