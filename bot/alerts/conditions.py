@@ -270,14 +270,10 @@ async def first_deposits(context: AlertContext) -> list[AlertEvent]:
             why=f"stats today by offer offer={row.offer}" if row.offer else "stats today by offer",
             text=f"FTD on {offer_names.get(row.offer, row.offer) or 'no offer'}"
             + (f" by {campaign_names[row.campaign_id]}" if row.campaign_id in campaign_names else "")
-            + (f": {_amount(row)}" if row.amount is not None else ""),
+            + (f": {figures.amount(row.amount, row.currency)}" if row.amount is not None else ""),
         )
         for row in rows
     ]
-
-
-def _amount(row: Any) -> str:
-    return figures.money(row.amount, row.currency) if row.currency else f"{row.amount / 1e6:,.2f}"
 
 
 async def high_value(context: AlertContext, row: Any) -> bool:

@@ -24,7 +24,7 @@ from bot.core.listing import Listing, Page
 from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table
 from bot.core.permissions import Scope, own_campaigns
 from bot.forms.imports import ImportedRow, Sent, rows_of, where
-from bot.render.figures import event_name, plural
+from bot.render.figures import amount, event_name, plural
 from storage.catalogue import teams
 from storage.catalogue.entities import codes, page
 from storage.clicks import queries
@@ -123,10 +123,10 @@ class _Placed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def conversion_card(ctx: Context, conversion: Conversion) -> Message:
-    worth = f"{conversion.amount / 1_000_000:,.2f} {conversion.currency}" if conversion.amount is not None else "–"
     first = " · FTD" if conversion.is_ftd and conversion.event != "first_deposit" else ""
     fields = (
-        ("Event", event_name(conversion.event) + first), ("Status", conversion.status), ("Amount", worth),
+        ("Event", event_name(conversion.event) + first), ("Status", conversion.status),
+        ("Amount", amount(conversion.amount, conversion.currency)),
         ("Day", conversion.day.isoformat()), ("Campaign", ctx.name("campaign", conversion.campaign)),
         ("Offer", ctx.name("offer", conversion.offer)), ("Transaction", conversion.txn_id or "–"),
         ("Marks", ", ".join(conversion.marks) or "–"),

@@ -17,7 +17,7 @@ from bot.core.limits import MAX_ROWS, limited
 from bot.core.message import Message, Notice
 from bot.core.permissions import Scope
 from bot.forms.imports import Sent, rows_of, where
-from bot.render.figures import plural
+from bot.render.figures import money, plural
 from storage.ledger.errors import CasinoFluxError, Refused
 from storage.ledger.facts import Role
 from storage.reports import spend
@@ -64,7 +64,7 @@ class SpendImported(msgspec.Struct, frozen=True, kw_only=True):
 
 def spent_card(ctx: Context, recorded: SpendRecorded) -> Message:
     notes = tuple(Notice("warning", text) for text in recorded.warnings)
-    worth = f"{recorded.amount / 1_000_000:,.2f} {recorded.currency}"
+    worth = money(recorded.amount, recorded.currency)
     return Message(f"Spend of {ctx.name('campaign', recorded.campaign)} on {recorded.day:%d %b %Y}: {worth}", notes)
 
 

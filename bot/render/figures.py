@@ -55,6 +55,13 @@ def money(micros: int | None, currency: str, *, missing: str = NONE) -> str:
     return _money(units(micros), currency, exact=True)
 
 
+def amount(micros: int | None, currency: str | None) -> str:
+    """The same of an amount whose currency may be unknown: 1,234.50."""
+    if micros is None or currency:
+        return money(micros, currency or "")
+    return f"{units(micros):,.2f}"
+
+
 def round_money(micros: int, currency: str) -> str:
     """For a title: whole units from a hundred up."""
     amount = units(micros)

@@ -14,6 +14,7 @@ from litestar.response import Stream
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.render.figures import amount
 from hub.cockpit.page import Cockpit
 from storage.catalogue.names import slug
 from storage.db import tasks
@@ -152,14 +153,14 @@ class Feed:
         return [self._conversion_event(row) for row in rows]
 
     def _conversion_event(self, row: Any) -> Event:
-        amount = "" if row.amount is None else f" {row.amount / 1e6:,.2f} {row.currency or ''}".rstrip()
+        worth = "" if row.amount is None else f" {amount(row.amount, row.currency)}"
         words = {
             "first_deposit": "FTD",
             "registration": "Registration",
             "deposit": "Deposit",
             "qualified": "Qualified FTD",
         }
-        text = f"{words.get(row.event, row.event)}{amount} · {row.name or row.offer or 'no campaign'}"
+        text = f"{words.get(row.event, row.event)}{worth} · {row.name or row.offer or 'no campaign'}"
         href = f"/cockpit/story/{self._codec.encode(row.click_id)}" if row.click_id else "/cockpit/logs/conversions"
         return Event(id=f"v{row.id}", kind=str(row.event), at=row.received_at, text=text, href=href, campaign=row.code)
 

@@ -93,6 +93,12 @@ def read_float(value: Any) -> float:
     return float(read_exact(value))
 
 
+def number_text(number: float) -> str:
+    """A number with its digits, 15 at most, and no exponent: 1234567, 0.0045. `read_float` reads it as the same."""
+    text = f"{Decimal(f'{number:.15g}'):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def read_amount(value: Any, mark: Mark = "", own: str | None = "") -> Amount | None:
     """An amount with the currency beside it, in a field whose own currency is `own`; None where nothing is said.
 

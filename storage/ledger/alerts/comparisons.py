@@ -9,7 +9,7 @@ import re
 import msgspec
 
 from storage.ledger.errors import Refused
-from storage.ledger.numbers import read_amount, read_count, read_float
+from storage.ledger.numbers import number_text, read_amount, read_count, read_float
 
 #: Measures by the words people use; the first word of each is the measure's own name.
 MEASURES: dict[str, tuple[str, ...]] = {
@@ -246,7 +246,7 @@ def title(measure: str) -> str:
 
 def describe_comparison(of: Comparison, *, preposition: str = "over") -> str:
     """The comparison in its own words; reading them gives it again."""
-    number = f"{of.limit:,.10g}".replace(",", "")
+    number = number_text(of.limit)
     if not of.baseline:
         against = number + ("%" if of.measure in RATIOS else "")
     else:

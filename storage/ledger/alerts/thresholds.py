@@ -16,6 +16,7 @@ from storage.ledger.alerts.comparisons import (
     read_minutes,
 )
 from storage.ledger.errors import Refused
+from storage.ledger.numbers import number_text
 
 Baseline = Literal["", "7d", "30d", "weekday"]
 
@@ -125,7 +126,7 @@ def describe(rule: Rule) -> str:
 
 
 def _describe_kind(rule: Rule) -> str:
-    number = f"{rule.limit:.10g}"
+    number = number_text(rule.limit)
     match rule.kind:
         case "no clicks" | "sync stale":
             return f"{rule.kind} for {length(rule.minutes)}"

@@ -9,7 +9,7 @@ import msgspec
 from storage.ledger.alerts.comparisons import read_minutes
 from storage.ledger.automations.conditions import Condition, describe_condition, read_condition
 from storage.ledger.errors import Refused
-from storage.ledger.numbers import read_count, read_float
+from storage.ledger.numbers import number_text, read_count, read_float
 from storage.ledger.schedule import read_time
 
 Kind = Literal["pause", "resume", "weight", "cap", "block", "allow", "tell", "webhook"]
@@ -284,10 +284,13 @@ def describe_action(action: Action) -> str:
     words = [action.kind, noun, *([_listed(action.names)] if action.names else [])]
     words += [f"of {name} {_listed(values)}" for name, values in action.filters.items()]
     if action.kind == "weight" and action.amount is not None:
-        words.append(f"{action.amount:+g}%" if action.relative else f"to {action.amount:g}")
+        amount = number_text(action.amount)
+        words.append(f"{'+' if action.amount > 0 else ''}{amount}%" if action.relative else f"to {amount}")
         words += [f"{'up' if action.amount > 0 else 'down'} to {action.bound}"] if action.bound is not None else []
     if action.kind == "cap" and action.amount is not None:
-        words.append(f"to {action.amount:g} {action.event}{'s' if action.amount != 1 else ''} a {action.period}")
+        words.append(
+            f"to {number_text(action.amount)} {action.event}{'s' if action.amount != 1 else ''} a {action.period}"
+        )
     words += [f"until {action.until}"] if action.until else []
     words += ["paused by automation"] if action.by_automation else []
     return " ".join(words)

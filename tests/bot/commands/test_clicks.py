@@ -10,7 +10,7 @@ import pytest
 import bot.commands  # noqa: F401  registers them
 from bot.core.command import Answer, parse, run
 from bot.core.context import Actor, Context
-from bot.core.message import Message
+from bot.core.message import Fields, Message
 from bot.render.report_csv import csv_of
 from hub.runtime.ports import HubPorts
 from storage.clicks import click_log
@@ -109,6 +109,11 @@ async def test_a_click_is_shown_with_every_field(upgraded_url: str) -> None:
         assert (shown.campaign, shown.offer, shown.country, shown.device) == ("one", "a", "US", "mobile")
         assert (shown.source_click_id, shown.sub3, shown.cost, shown.extra) == ("x1", "z", 200_000, {"more": "1"})
         assert (shown.unique, shown.bot, shown.reason, shown.conversions) == (True, None, "chosen", [])
+        await d.get("/c/one?cost=1500000.25&currency=IDR", ip="8.8.8.9")
+        latest = d.clicks.state.codec.encode((await d.stored())[-1].id)
+        [fields] = (await shown_message(d, f"click show {latest}")).blocks
+        assert isinstance(fields, Fields)
+        assert ("cost", "1500000.25") in fields.fields
         with pytest.raises(Missing):
             await say(d, "click show zzzzzzzzzzzzz")
 

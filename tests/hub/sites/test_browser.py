@@ -16,6 +16,7 @@ from tests.hub.sites.test_funnel import measuring
 from tests.hub.sites.test_images import picture, send
 from tests.hub.sites.test_sites import Team
 from tests.standins.browser import CHROMIUM, MISSING, Tab, chromium
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason=MISSING)]
 
@@ -117,7 +118,7 @@ async def test_the_beacon_tells_what_a_visitor_did(sqlite_url: str, tmp_path: Pa
             "document.querySelector('[data-offer=lucky-star]').addEventListener('click', e => e.preventDefault())"
         )
         await tab.run("document.querySelector('[data-offer=lucky-star]').click()")
-        view = await told(team)
+        view = await reported(team)
         assert view.scroll >= 99
         assert view.milliseconds > 500
         assert view.clicked == ["lucky-star"]
@@ -126,16 +127,16 @@ async def test_the_beacon_tells_what_a_visitor_did(sqlite_url: str, tmp_path: Pa
         assert tab.complaints() == []
 
 
-async def told(team: Team) -> Any:
-    """The view, once the click is among what was told."""
-    for _ in range(1200):
+async def reported(team: Team) -> Any:
+    """The view, once the click is among what the page reported."""
+
+    async def view() -> Any:
         await team.sites.beacon.store()
         async with team.runtime.database.read() as tx:
             row = (await tx.execute(select(site_views))).first()
-        if row is not None and row.clicked:
-            return row
-        await asyncio.sleep(0.1)
-    raise AssertionError("the beacon told nothing")
+        return row if row is not None and row.clicked else None
+
+    return await eventually(view, "the click in a page report")
 
 
 async def test_a_logo_and_a_picture_load_and_move_nothing(sqlite_url: str, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """What a site's visitors do is measured on the page, joined to their clicks, and compared between variants."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -16,6 +15,7 @@ from storage.ledger.errors import Refused
 from storage.tables import campaigns, click_rollup, conversions, outgoing, site_views
 from tests.hub.asgi import Got, fetch
 from tests.hub.sites.test_sites import NOW, Team, at_work, published
+from tests.waiting import eventually
 
 PHONE = (
     "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
@@ -108,11 +108,12 @@ async def test_visits_and_behaviour_are_joined_to_the_campaigns_click(opened: Ca
 async def visits_of_campaigns(team: Team) -> int:
     """Counts reach the roll-up with the writer's next batch."""
     query = select(func.sum(click_rollup.c.site_visits)).where(click_rollup.c.campaign_id != 0)
-    while True:
+
+    async def visits() -> int:
         async with team.runtime.database.read() as tx:
-            if visits := (await tx.execute(query)).scalar_one():
-                return int(visits)
-        await asyncio.sleep(0.02)
+            return int((await tx.execute(query)).scalar_one() or 0)
+
+    return int(await eventually(visits, "the visits in the roll-up"))
 
 
 async def converted(tx: Any, team: Team, view: Any) -> None:

@@ -1,6 +1,5 @@
 """Pages that lie elsewhere: snippet, messages, a click without a redirect, the call of the page's own server."""
 
-import asyncio
 from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
@@ -8,19 +7,20 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import select
 
-from hub.sites import own_files
+from hub.sites import byte_cache
 from hub.sites.own_page import script
 from storage.ledger.errors import Refused
-from storage.tables import click_rollup, clicks, site_views
+from storage.tables import clicks, site_views
 from tests.hub.asgi import Got, fetch, served
 from tests.hub.jobs.test_domain_orders import of
-from tests.hub.sites.test_funnel import PHONE, measuring
+from tests.hub.sites.test_funnel import PHONE, measuring, visits_of_campaigns
 from tests.hub.sites.test_images import send
 from tests.hub.sites.test_sites import PUBLIC, Team
 from tests.standins.browser import CHROMIUM, MISSING, chromium
 from tests.storage.catalogue.test_site_files import packed
+from tests.waiting import eventually
 
 Opened = Callable[[], Any]
 PAGE = "https://blog.example.test/best?lang=de"
@@ -64,14 +64,7 @@ async def test_a_page_elsewhere_is_measured_like_a_site(opened: Opened, tmp_path
         async with team.runtime.database.read() as tx:
             view = (await tx.execute(select(site_views))).one()
         assert (view.campaign_id, view.clicked) == (1, ["lucky-star"])
-        await asyncio.sleep(0)
-        for _ in range(1200):
-            async with team.runtime.database.read() as tx:
-                visits = (await tx.execute(select(func.sum(click_rollup.c.site_visits)))).scalar_one()
-            if visits:
-                break
-            await asyncio.sleep(0.1)
-        assert visits == 1
+        assert await visits_of_campaigns(team) == 1
 
 
 async def test_the_pages_script_gets_a_click_without_a_redirect_and_others_do_not(
@@ -153,11 +146,12 @@ async def test_the_snippet_works_in_a_browser_at_a_foreign_origin(sqlite_url: st
                 )
                 await tab.say("Emulation.setUserAgentOverride", userAgent=agent)
                 await tab.open(f"{page}?click_id=src-9")
-                for _ in range(1200):
-                    href = await tab.run("document.querySelector('[data-offer]').href")
-                    if "click=" in href:
-                        break
-                    await asyncio.sleep(0.1)
+
+                async def linked() -> str | None:
+                    found = await tab.run("document.querySelector('[data-offer]').href")
+                    return found if "click=" in found else None
+
+                href = await eventually(linked, "the click in the offer's link")
                 click = href.partition("click=")[2]
                 assert href == f"{ours}/go/top/lucky-star?click={click}"
                 assert await tab.run("document.getElementById('own').href") == f"https://casino.example.test/?s={click}"
@@ -188,14 +182,13 @@ async def _milliseconds(tab: Any) -> list[float]:
 
 
 async def _view(team: Team) -> Any:
-    for _ in range(1200):
+    async def view() -> Any:
         await team.sites.beacon.store()
         async with team.runtime.database.read() as tx:
             row = (await tx.execute(select(site_views))).first()
-        if row is not None and row.events:
-            return row
-        await asyncio.sleep(0.1)
-    raise AssertionError("the snippet told nothing")
+        return row if row is not None and row.events else None
+
+    return await eventually(view, "an event of the snippet")
 
 
 async def test_a_page_of_ones_own_files_has_our_footer_and_links_and_an_origin_of_its_own(
@@ -225,7 +218,7 @@ async def test_a_page_of_ones_own_files_has_our_footer_and_links_and_an_origin_o
 async def test_files_of_a_page_are_packed_where_that_helps_and_kept_within_bounds(
     opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(own_files, "MOST_BYTES", 250_000)
+    monkeypatch.setattr(byte_cache, "MOST_BYTES", 250_000)
     pictures = {f"{n}.jpg": bytes([n]) * 100_000 for n in range(5)}
     files = {"index.html": b"<p>{site}</p>", "second.HTML": b"<body>{site}</body>", "a.css": b"p{}" * 90, **pictures}
     async with measuring(opened, tmp_path) as team:
@@ -236,7 +229,6 @@ async def test_files_of_a_page_are_packed_where_that_helps_and_kept_within_bound
         for path, content in pictures.items():
             got = await team.get(f"/s/top/{path}", headers=zipped)
             assert (got.header("content-encoding"), got.body) == ("", content)
-        kept = team.sites.files._kept.values()
-        assert 0 < sum(len(page.plain) for page in kept) <= own_files.MOST_BYTES
+        assert 0 < team.sites.files._cache.size <= byte_cache.MOST_BYTES
         assert (await send(team, "site files", None, site="top", remove=True)).files == 0
         assert (await team.get("/s/top/1.jpg")).status == 404

@@ -60,6 +60,19 @@ def test_rules_are_read_as_people_write_them(typed: str, said: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "typed",
+    [
+        "cap offer to 1234567 first_deposits a day when ftd > 20 today",
+        "weight offer +12.3456789% when epc > 0.0000123 over 3d",
+        "pause offer when spend > 123456789012 over 3d",
+        "pause offer when profit < -12345678.123456 over 3d",
+    ],
+)
+def test_no_digit_of_a_rule_is_lost(typed: str) -> None:
+    assert describe_rule(read_rule(typed)) == typed
+
+
+@pytest.mark.parametrize(
     ("typed", "why"),
     [
         ("pause offer", "has no condition"),
