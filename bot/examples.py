@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import msgspec
 
 from bot.alerts.context import AlertEvent, Reading
-from bot.alerts.messages import Fired, events_message, firing_message, over_message, storm_message
+from bot.alerts.messages import Fired, events_message, firing_message, resolved_message, storm_message
 from bot.core.message import Button, Buttons, Chart, Fields, File, Message, Notice, Series, Table, Text, error
 from bot.digests import message as digest
 from bot.digests.message import Attention, ChangedFigure, DayFigures, DigestFacts, Movement, Pending, Usual
@@ -129,7 +129,7 @@ EXAMPLES: dict[str, Message] = {
     "digest in full": digest.message(msgspec.structs.replace(DIGEST, full_command="")),
     "digest in fast launch": digest.message(FAST_LAUNCH),
     "alert": firing_message(_FIRED),
-    "alert over": over_message(_OVER),
+    "alert over": resolved_message(_OVER),
     "alerts in a storm": storm_message([_FIRED] * 5),
     "first deposit": events_message(
         _watch("ftd"), [AlertEvent(key="1", text="FTD on lucky-star: €50.00", why="stats today by offer")]

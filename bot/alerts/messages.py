@@ -52,7 +52,7 @@ def firing_message(fired: Fired) -> Message:
     return Message(f"🔴 {reading.text}", (Fields(tuple(fields)), _buttons(fired.watch, reading.why, reading.buttons)))
 
 
-def over_message(fired: Fired) -> Message:
+def resolved_message(fired: Fired) -> Message:
     """That it is over: the value now, the usual one, how long it lasted."""
     fields = [*_level_fields(fired.reading, "Now"), ("Lasted", duration(fired.now - (fired.since or fired.now)))]
     return Message(f"🟢 Over: {fired.reading.over}", (Fields(tuple(fields)),))

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.alerts.conditions import CONDITIONS, EVENTS
 from bot.alerts.context import AlertContext, AlertEvent, AlertRun, Reading
-from bot.alerts.messages import Fired, events_message, firing_message, over_message, storm_message
+from bot.alerts.messages import Fired, events_message, firing_message, resolved_message, storm_message
 from bot.core.message import Message
 from bot.render import terminal
 from hub.runtime.runtime import Runtime
@@ -32,7 +32,7 @@ class ObservedAlert(msgspec.Struct, frozen=True):
 
     watch: Watch
     readings: list[Reading]
-    happenings: list[AlertEvent]
+    events: list[AlertEvent]
 
 
 async def tick(runtime: Runtime) -> int:
@@ -72,8 +72,8 @@ async def _observe(runtime: Runtime, watch: Watch, now: datetime, together: Aler
             )
             kind = watch.rule.kind
             readings = await CONDITIONS[kind](context) if kind in CONDITIONS else []
-            happenings = await EVENTS[kind](context) if kind in EVENTS else []
-            return ObservedAlert(watch, readings, happenings)
+            events = await EVENTS[kind](context) if kind in EVENTS else []
+            return ObservedAlert(watch, readings, events)
     except Exception as error:
         log.error("alert failed to look", alert=watch.id, error=type(error).__name__, exc_info=error)
         return None
@@ -82,8 +82,8 @@ async def _observe(runtime: Runtime, watch: Watch, now: datetime, together: Aler
 def _is_news(observed: ObservedAlert, now: datetime) -> bool:
     """Whether this look changes how the alert stands: only then is anything written."""
     history = observed.watch.history
-    if observed.happenings or observed.watch.rule.kind in EVENTS:
-        fresh = any(event.key not in history.reported for event in observed.happenings)
+    if observed.events or observed.watch.rule.kind in EVENTS:
+        fresh = any(event.key not in history.reported for event in observed.events)
         stale = history.seen is None or now - history.seen > REMEMBER
         return (fresh or stale) and not held_back(Alarm(), now, observed.watch.policy)
     if history.alarms.keys() - {reading.subject for reading in observed.readings}:
@@ -107,17 +107,17 @@ async def _store_and_queue(tx: AsyncConnection, news: list[ObservedAlert], now: 
             continue
         history = watch.history
         standing[watch.id] = watch, history
-        queued += await _happenings(tx, watch, observed.happenings, now)
+        queued += await _queue_events(tx, watch, observed.events, now)
         fired += [(fire, history) for fire in _fires(watch, observed.readings, now, zone=zone)]
-        queued += await _overs(tx, watch, observed.readings, now)
+        queued += await _queue_resolved(tx, watch, observed.readings, now)
     queued += await _fire_together(tx, fired, now)
     for watch, history in standing.values():
         await alert_states.store(tx, watch.id, history)
     return queued
 
 
-async def _happenings(tx: AsyncConnection, watch: Watch, happenings: list[AlertEvent], now: datetime) -> int:
-    fresh = [event for event in happenings if event.key not in watch.history.reported]
+async def _queue_events(tx: AsyncConnection, watch: Watch, events: list[AlertEvent], now: datetime) -> int:
+    fresh = [event for event in events if event.key not in watch.history.reported]
     watch.history.seen = now
     if not fresh:
         return 0
@@ -147,7 +147,7 @@ def _fires(watch: Watch, readings: list[Reading], now: datetime, *, zone: ZoneIn
     return fired
 
 
-async def _overs(tx: AsyncConnection, watch: Watch, readings: list[Reading], now: datetime) -> int:
+async def _queue_resolved(tx: AsyncConnection, watch: Watch, readings: list[Reading], now: datetime) -> int:
     """The end of an alert is posted under the message that reported it."""
     queued = 0
     for reading in readings:
@@ -158,7 +158,7 @@ async def _overs(tx: AsyncConnection, watch: Watch, readings: list[Reading], now
         watch.history.alarms[reading.subject] = moved
         message_keys = watch.history.message_keys.pop(reading.subject, None)
         key = f"alert:{watch.id}:{reading.subject}:{alarm.round}:over"
-        message = over_message(Fired(watch=watch, reading=reading, since=alarm.since, now=now))
+        message = resolved_message(Fired(watch=watch, reading=reading, since=alarm.since, now=now))
         await _announce(tx, watch, key, message, state="over", now=now)
         queued += await _queue(tx, watch, key, message, now, answers=message_keys)
     return queued

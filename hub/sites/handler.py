@@ -75,10 +75,10 @@ class Sites:
                 return
             async with self.runtime.configuration.read() as tx:
                 version = await config_version.current(tx)
-                self._take(await site_snapshot.load(tx))
+                self._set_snapshot(await site_snapshot.load(tx))
                 self._seen = version
 
-    def _take(self, serving: Serving) -> None:
+    def _set_snapshot(self, serving: Serving) -> None:
         by_code: dict[str, Served] = {}
         for site in serving.sites:
             by_code.setdefault(site.code, site)
@@ -95,7 +95,7 @@ class Sites:
         """
         return self._hosts.team(scope) != EVERY_TEAM
 
-    async def ask(self, domain: str) -> bool:
+    async def is_our_host(self, domain: str) -> bool:
         """Whether a certificate may be had for a name: it is a team's domain, or the hub's own. No network here."""
         name = normal_host(domain)
         return bool(name) and (name in self._hosts or (name == self._hosts.own and not is_address(name)))
@@ -119,11 +119,11 @@ class Sites:
         elif site is None:
             await _answer(send, site_pages.nothing_page(), scope, "", [])
         elif site.page:
-            await self._lead_on(scope, send, site, name)
+            await self._redirect_to_offer(scope, send, site, name)
         else:
             await self._show(scope, send, site, base, name)
 
-    async def _lead_on(self, scope: Scope, send: Send, site: Served, name: str) -> None:
+    async def _redirect_to_offer(self, scope: Scope, send: Send, site: Served, name: str) -> None:
         """A site whose page lies elsewhere: its script, and the way there for whoever opens our address."""
         if name == SCRIPT:
             await _answer(send, script_page(), scope, "", [])

@@ -211,7 +211,7 @@ def _handlers(cockpit: Cockpit, chats: Chats, sites: Sites, limited: Limits) -> 
 
     @get("/tls/ask")
     async def tls_ask(domain: FromQuery[str] = "") -> Response[str]:
-        is_ours = await sites.ask(domain)
+        is_ours = await sites.is_our_host(domain)
         return Response("ours" if is_ours else "unknown", status_code=200 if is_ours else 404, media_type="text/plain")
 
     return [

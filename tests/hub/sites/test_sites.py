@@ -159,8 +159,8 @@ async def test_a_live_domain_serves_its_site_and_nothing_of_the_hub(opened: Call
         )
         missing = await team.get("/cockpit", host="casino.example.test")
         assert missing.status == 404
-        assert await team.sites.ask("Casino.Example.test.")
-        assert not await team.sites.ask("other.example.test")
+        assert await team.sites.is_our_host("Casino.Example.test.")
+        assert not await team.sites.is_our_host("other.example.test")
 
 
 async def test_hosts_of_nobody_get_a_neutral_answer(opened: Callable[[], Any]) -> None:

@@ -47,7 +47,7 @@ async def hub(team: Team) -> AsyncIterator[int]:
         host = next(line[6:] for line in lines if line.lower().startswith("host: "))
         target = lines[0].split()[1]
         if target.startswith("/tls/ask"):
-            existing = await team.sites.ask(parse_qs(urlsplit(target).query)["domain"][0])
+            existing = await team.sites.is_our_host(parse_qs(urlsplit(target).query)["domain"][0])
             status, body = (200, b"ours") if existing else (404, b"unknown")
         else:
             response = await fetch(team.sites, target, host=host)
