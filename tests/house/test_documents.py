@@ -83,6 +83,31 @@ def test_what_security_claims_names_a_test_there_is() -> None:
         assert f"def {name}" in (ROOT / file).read_text(encoding="utf-8"), (file, name)
 
 
+def _examples(text: str) -> list[str]:
+    """Commands in blocks of code, without the prefix of a face and the comment after them."""
+    lines, fenced = [], False
+    for line in text.splitlines():
+        if line.startswith("```"):
+            fenced = not fenced
+        elif fenced or line.startswith("    "):
+            lines.append(re.sub(r"^(?:/flux |/|(?:\.venv/bin/)?casinoflux run )|\s+# .*", "", line.strip()))
+    return lines
+
+
+WITH_EXAMPLES = [path for path in DOCUMENTS if path.name != "commands.md"]
+
+
+@pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_of_examples_can_be_given_as_they_are_written(path: Path) -> None:
+    import bot.commands  # noqa: F401  registers every command
+    from bot.core.command import COMMANDS, parse
+
+    nouns = {name.split()[0] for name in COMMANDS}
+    for line in _examples(path.read_text(encoding="utf-8")):
+        if line and line.split()[0] in nouns and "─" not in line:
+            parse(line)  # a word too many or a field that there is not raises Refused
+
+
 COMPARED = ("here", "Keitaro", "Binom", "Voluum", "RedTrack", "StatsDrone")
 
 

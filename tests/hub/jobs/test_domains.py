@@ -101,7 +101,7 @@ async def test_a_domain_goes_live_and_says_on_the_way_what_it_waits_for(opened: 
         assert result.status == "live"
         assert [step.state for step in result.steps][-2:] == ["done", "skipped"]
         assert (await team.get("/", host=NAME)).status == 200
-        assert await team.sites.ask(NAME)
+        assert await team.sites.is_our_host(NAME)
         result = await step(team, nowhere)
         assert (result.status, result.health["ok"]) == ("live", False)
         assert "does not answer" in result.health["faults"][0]
