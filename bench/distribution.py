@@ -50,18 +50,20 @@ def share(outcomes: Sequence[Outcome], way: str, *, whole: bool = False) -> floa
 
 
 def table(measured_outcomes: dict[str, list[Outcome]]) -> str:
-    """Per cent of the best fixed offer's earnings, as Markdown; of distribution the seeds' least and most too."""
-    heads = ("equal weights", "last-24-hours conversions", "distribution", "least to most", "clairvoyant", "oracle")
-    lines = [f"| world | {' | '.join(heads)} | distribution, all clicks |", f"|---{'|--:' * 7}|"]
+    """Per cent of the best fixed offer's earnings, as Markdown; of distribution the seeds' least, most and median too."""
+    heads = (
+        "equal weights", "last-24-hours conversions", "distribution", "least to most", "median", "without delay", "oracle",
+    )  # fmt: skip
+    lines = [f"| world | {' | '.join(heads)} | distribution, all clicks |", f"|---{'|--:' * 8}|"]
     for name, outcomes in measured_outcomes.items():
         cells = [f"{share(outcomes, way):.0%}" for way in WAYS]
         of_seeds = sorted(outcome.after["distribution"] / outcome.best_after for outcome in outcomes)
-        cells.insert(3, f"{of_seeds[0]:.0%} to {of_seeds[-1]:.0%}")
+        cells[3:3] = f"{of_seeds[0]:.0%} to {of_seeds[-1]:.0%}", f"{statistics.median(of_seeds):.0%}"
         lines.append(f"| {name} | {' | '.join(cells)} | {share(outcomes, 'distribution', whole=True):.0%} |")
     unequal = [outcomes for outcomes in measured_outcomes.values() if not outcomes[0].world.equal]
     cells = [f"{statistics.mean(share(outcomes, way) for outcomes in unequal):.1%}" for way in WAYS]
     whole = statistics.mean(share(outcomes, "distribution", whole=True) for outcomes in unequal)
-    lines.append(f"| **mean of those that differ** | {' | '.join([*cells[:3], '', *cells[3:]])} | {whole:.1%} |")
+    lines.append(f"| **mean of those that differ** | {' | '.join([*cells[:3], '', '', *cells[3:]])} | {whole:.1%} |")
     return "\n".join(lines)
 
 

@@ -116,7 +116,7 @@ def tool_name(command: Command) -> str:
 
 
 async def call(ctx: Context, name: str, arguments: dict[str, Any]) -> CallToolResult:
-    """Run a tool's command and give its message as people read it. Faults are results, which the agent can mend."""
+    """Run a tool's command and give its message as people read it. Faults are results, which the agent can correct."""
     words = name.replace("_", " ")
     command = COMMANDS.get(words)
     if command is None:

@@ -137,7 +137,7 @@ class Platform(ABC):
         """Rows out of a raw answer kept earlier. Raises ConnectorError saying what was expected and what came."""
 
     async def fetch_players(self, http: Http, connection: Connection, window: Window) -> PlayerReport:
-        """What players did in a window. Raises ConnectorError, where the platform does not tell it as well."""
+        """What players did in a window. Raises ConnectorError, where the platform does not report it."""
         raise ConnectorError(f"{self.title} tells affiliates nothing of single players", permanent=True)
 
     def columns(self, connection: Connection) -> Columns:

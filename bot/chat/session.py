@@ -115,7 +115,7 @@ async def handle(sessions: ChatSessions, caller: Caller, text: str, *, attached:
 
 async def press(sessions: ChatSessions, caller: Caller, text: str, *, origin: str, once: bool = False) -> Reply | None:
     """Run a button's command. Of several presses of the button of one message (`origin`), whoever presses, one runs
-    it: another person is told so, the same one hears nothing (None).
+    it: another person is notified, the same one gets no reply (None).
 
     `once`: although the command changes nothing.
     """

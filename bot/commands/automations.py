@@ -85,7 +85,7 @@ def automation_card(ctx: Context, automation: Automation) -> Message:
         ("Rule", automation.rule), ("Room", automation.room), ("Cooldown", automation.cooldown),
         ("Most a day", f"{automation.most:,}"),
     ]  # fmt: skip
-    fields += [("Dry run", "only tells what it would do")] if automation.dry else []
+    fields += [("Dry run", "only reports what it would do")] if automation.dry else []
     hours = (("Quiet hours", automation.quiet), ("Acts in", automation.schedule))
     fields += [(label, f"{text} {automation.timezone}") for label, text in hours if text]
     fields += [("Webhook", automation.url)] if automation.url else []

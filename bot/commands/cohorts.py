@@ -108,13 +108,13 @@ def cohorts_message(ctx: Context, made: Cohorts) -> Message:
         return Message(f"Cohorts by {made.by}", (file,), private=True)
     if made.until is None:
         return Message("No platform has told of players yet: player upload <account>, or set the account's option "
-                       "players=true where its platform tells them", private=True)  # fmt: skip
+                       "players=true where its platform reports them", private=True)  # fmt: skip
     if not made.items:
         return Message(f"No player registered between {made.first} and {made.last}", private=True)
     blocks: list[Block] = [cohort_heat(made, ctx.notes.get("show", "ltv")), cohort_table(made)]
     if made.total is not None:
         blocks += [Text(_forecast_line(each, made.currency)) for each in made.total.forecast if each.horizon >= 90]
-    reported = f"Players told of until {made.until:%d %b %Y}"
+    reported = f"Players reported until {made.until:%d %b %Y}"
     blocks.append(Text(f"{reported}; LTV is commission per registered player, of weeks old enough for it"))
     blocks += [Notice("warning", f"{currency} has no rate: its amounts are left out") for currency in made.unconverted]
     span = f"{made.first:%d %b} – {made.last:%d %b %Y}"

@@ -27,7 +27,7 @@ from storage.tables import webhooks as table
 class AddedWebhook(Arguments):
     url: Annotated[str, holds_credentials("address that is called with POST: https://…")]
     events: Annotated[
-        list[str], choices("what it is told of; all by default", "conversion", *EVENTS), Meta(extra={"items": 20})
+        list[str], choices("the events it receives; all by default", "conversion", *EVENTS), Meta(extra={"items": 20})
     ] = []
     campaigns: Annotated[list[str], refers("campaign", "only what concerns these", changes=False)] = []
     name: Annotated[str | None, Meta(description="what the team calls it", extra={"text": 100})] = None
@@ -38,11 +38,11 @@ class WebhookEdit(Arguments):
     url: Annotated[str | None, holds_credentials("address that is called from now on: https://…")] = None
     events: Annotated[
         list[str] | None,
-        choices("all that it is told of from now on", "conversion", *EVENTS),
+        choices("all events it receives from now on", "conversion", *EVENTS),
         Meta(extra={"items": 20}),
     ] = None
     name: Annotated[str | None, Meta(description="what the team calls it", extra={"text": 100})] = None
-    status: Annotated[str | None, choices("whether it is told", "active", "paused")] = None
+    status: Annotated[str | None, choices("whether it receives events", "active", "paused")] = None
 
 
 class OneWebhook(Arguments):
@@ -69,9 +69,9 @@ class Queued(Struct, frozen=True):
 def webhook_card(ctx: Context, webhook: Webhook) -> Message:
     events = ", ".join(event.replace("_", " ") for event in webhook.events)
     about = "all campaigns" if webhook.campaigns is None else ctx.names_of("campaign", webhook.campaigns)
-    fields = [("Address", webhook.url), ("Told of", events), ("About", about), ("Made by", webhook.made_by)]
+    fields = [("Address", webhook.url), ("Events", events), ("About", about), ("Made by", webhook.made_by)]
     fields += [("Signing secret", webhook.secret)] if webhook.secret else []
-    notices = [Notice("warning", f"It is told nothing: {webhook.stopped_why}")] if webhook.stopped_why else []
+    notices = [Notice("warning", f"It receives nothing: {webhook.stopped_why}")] if webhook.stopped_why else []
     notices += [Notice("warning", "Keep the secret now: it is not shown again.")] if webhook.secret else []
     other = "pause" if webhook.status == "active" else "resume"
     buttons = Buttons((
@@ -90,7 +90,7 @@ def webhook_table(_ctx: Context, listing: Page[Webhook]) -> Message:
         (hook.name, hook.code, hook.url, ", ".join(hook.events).replace("_", " "), hook.stopped_why or hook.status)
         for hook in listing.items
     )
-    blocks: list[Block] = [Table(("Name", "Webhook", "Address", "Told of", "State"), rows, phone=(0, 1, 3, 4))]
+    blocks: list[Block] = [Table(("Name", "Webhook", "Address", "Events", "State"), rows, phone=(0, 1, 3, 4))]
     if listing.next:
         blocks.append(Buttons((Button("More", f"webhook list after={listing.next}"),)))
     return Message("Webhooks", tuple(blocks), private=True)
@@ -163,7 +163,7 @@ async def _noted(ctx: Context, number: int, before: Webhook | None = None) -> We
 
 @command("webhook list", role=Role.VIEWER, scope=Scope.OWN, render=webhook_table, reads=True)
 async def list_webhooks(ctx: Context, new: Listing) -> Page[Webhook]:
-    """The webhooks, what each is told of, and whether it is."""
+    """The webhooks, the events each receives, and its state."""
     rows, following = await page(ctx.tx, webhooks.of_team(ctx.team_id), table.c.id, limit=new.limit, after=new.after)
     visible = [row for row in rows if of_own_campaigns(ctx.actor, webhooks.campaigns_of(row))]
     return Page([webhooks.shown(row, ctx.now) for row in visible], following)
@@ -177,19 +177,19 @@ async def show_webhook(ctx: Context, new: OneWebhook) -> Webhook:
 
 @command("webhook pause", role=Role.BUYER, render=webhook_card, positional=("webhook",))
 async def pause_webhook(ctx: Context, new: OneWebhook) -> Webhook:
-    """Tell a webhook nothing; what happens meanwhile it never hears of."""
+    """Stop sending events to a webhook; those of the meantime are never sent."""
     return await _set(ctx, new.webhook, "paused")
 
 
 @command("webhook resume", role=Role.BUYER, render=webhook_card, positional=("webhook",))
 async def resume_webhook(ctx: Context, new: OneWebhook) -> Webhook:
-    """Tell a webhook again, with the rights of whoever resumes it where its creator has none any more."""
+    """Send events to a webhook again, with the rights of the member who resumes it if its creator has left."""
     return await _set(ctx, new.webhook, "active")
 
 
 @command("webhook edit", role=Role.BUYER, render=webhook_card, positional=("webhook",))
 async def edit_webhook(ctx: Context, new: WebhookEdit) -> Webhook:
-    """Change a webhook; what is not named stays. It is told by the rights of whoever changed it last."""
+    """Change a webhook; what is not named stays. It receives what the member who changed it last may see."""
     row = await webhooks.find(ctx.tx, ctx.team_id, new.webhook)
     before = webhooks.shown(row, ctx.now)
     if new.status not in {None, "active", "paused"}:
@@ -211,7 +211,7 @@ async def edit_webhook(ctx: Context, new: WebhookEdit) -> Webhook:
 
 
 def _rights(ctx: Context) -> dict[str, Any]:
-    """By whose rights a webhook is told from now on: the actor's."""
+    """Whose rights limit what a webhook receives from now on: the actor's."""
     limits = ctx.actor.campaigns
     return {
         "role": ctx.actor.role.value, "member_id": ctx.actor.member_id, "token_id": ctx.actor.token_id,
@@ -263,7 +263,7 @@ async def resend_calls(ctx: Context, new: ResendCalls) -> Queued:
 
 async def _lost(ctx: Context, new: OneWebhook) -> str:
     row = await webhooks.find(ctx.tx, ctx.team_id, new.webhook)
-    return f"{row.name} is told nothing any more, and its secret is gone; what it was still to be told is dropped."
+    return f"{row.name} receives nothing any more, and its secret is deleted; calls still queued are dropped."
 
 
 @command(

@@ -41,7 +41,7 @@ When = Annotated[str | None, Meta(description="the condition: epc < 0.20 over 3d
 With = Annotated[str | None, Meta(description="the least evidence: clicks > 500")]
 To = Annotated[str | None, Meta(description="the new weight or cap, or a step of the weight: 5, +20%")]
 Until = Annotated[str | None, Meta(description="when a pause ends by itself: midnight, 07:00, 4h")]
-Dry = Annotated[bool, Meta(description="only tell what it would do")]
+Dry = Annotated[bool, Meta(description="only report what it would do")]
 Cooldown = Annotated[str, Meta(description="least time between two acts on the same: 1d")]
 Most = Annotated[int, Meta(description="most acts a day", ge=1, le=MOST_A_DAY)]
 Quiet = Annotated[str | None, Meta(description="hours in which it does not act: 22:00-07:00")]

@@ -35,7 +35,7 @@ async def reencoded(raw: bytes, *, longest: int) -> Image:
 
 
 def check(raw: bytes) -> None:
-    """Look at size, kind and pixels as the header tells them. Raises Refused at `image`."""
+    """Check size, kind and pixels by the header. Raises Refused at `image`."""
     if not raw:
         raise _refused("it is empty")
     if len(raw) > MOST_BYTES:

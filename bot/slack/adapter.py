@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 _TIMESTAMP = re.compile(r"[0-9]{1,12}")
 STOP_WITHIN = 8  # seconds
 MESSAGE_EVENTS = {None, "thread_broadcast", "file_share"}  # subtypes of what people write themselves
-PATIENCE = 2.0  # seconds before a person who waits is told that the command is running
+PATIENCE = 2.0  # seconds before a waiting person is notified that the command is running
 
 
 class SlackSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -98,7 +98,7 @@ async def _report_failed_upload(
 
 async def upload_privately(web: AsyncWebClient, channel: str, user: str, message: Message, *, draw: Draw) -> None:
     """Files and pictures of an answer for one person's eyes go to their own chat with the bot; where that cannot be
-    opened, the person is told so in the channel they asked in."""
+    opened, the person is notified in the channel they asked in."""
     if not files(message) and not pictures(message):
         return
     try:

@@ -24,9 +24,9 @@ In templates: `{click_id}` (the source's own; `{source_click_id}` is the same), 
 `{timestamp}`, `{player_id}`, `{status}`, `{campaign}`, `{offer}`, `{site}`, `{country}`, `{sub1}` … `{sub10}`.
 Upper-case ones such as `{AID}` are your settings.
 
-A postback is told when the source's **answer** says so: its status is 2xx, and its body is as the template's `success`
-wants it. Conversion APIs bring their own rule. Several sources answer 200 to what they refuse: where that is known, the
-preset says below what its answer must not hold. In a template of your own:
+A postback is delivered when the source's **answer** says so: its status is 2xx, and its body fits the template's
+`success`. Conversion APIs bring their own rule. Several sources answer 200 to what they refuse: where that is known,
+the preset says below what its answer must not hold. In a template of your own:
 `postbacks={"first_deposit": {"url": "https://…", "success": {"contains": ["OK"], "lacks": ["error"]}}}`, or
 `"success": {"json_equals": {"result.code": 0}}`. What was not taken is tried again, then given up and can be sent again
 (`postback sent`, `postback resend`); the log keeps the answer.
@@ -38,9 +38,9 @@ template keeps a placeholder such as `{FIRST_DEPOSIT_TOKEN}`, filled when the re
 trail, the outbox and backups do not hold it. To change it write the new one into the template.
 
 ## Costs by API
-Sources with a line **costs** below tell by their own reports what their campaigns cost a day. Give the setting it names
+Sources with a line **costs** below report by API what their campaigns cost a day. Give the setting it names
 (`source edit SOURCE settings=cost_token=…,ad_account_id=…`): every hour the last three days are read, and once a day
-all days that the source restates. What changes is a new revision; a figure that is told no more becomes 0, unless the
+all days that the source restates. What changes is a new revision; a figure no longer reported becomes 0, unless the
 whole answer is empty, which changes nothing. An answer that is cut off, lacks a column, or is of other days is an error
 that `source show` says, never a zero.
 
@@ -51,7 +51,7 @@ A row of theirs finds our campaigns in this order:
 3. by name: the one campaign of the source that has its name or code, or whose code is a word of its name.
 
 What matches nothing is shown by `source show`, with its amount. Amounts keep the currency of the report. Days are those
-of the ad account; where its zone is told and is not the reports', `source show` says so.
+of the ad account; where its zone is known and is not the reports', `source show` says so.
 
 Nothing here was tried against a real account: the formats are from where each line says, the tests' answers are
 constructed. `cost_url` (and `cost_token_url` of Google) point elsewhere, for a proxy or a test.

@@ -182,7 +182,7 @@ class _Reader:
         return found
 
     def _postbacks(self, details: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, str]:
-        """What sources are told of conversions, by their campaigns' own postback: the list of sources has none."""
+        """Postbacks to sources, read from their campaigns' own postback: the list of sources has none."""
         of_source: dict[str, dict[str, list[str]]] = {}
         for detail in details.values():
             if isinstance(detail, dict):
@@ -198,7 +198,7 @@ class _Reader:
                            "source edit writes it with our macros")  # fmt: skip
             elif len(urls) > 1:
                 some = ", ".join(campaign for campaigns in known.values() for campaign in campaigns)
-                self._warn("source", name, f"not all of its campaigns tell it the same (a postback is in {some}): left "
+                self._warn("source", name, f"not all of its campaigns send it the same (a postback is in {some}): left "
                            "out, source edit")  # fmt: skip
             else:
                 postbacks[key], why = postback_of(next(iter(known)), _OUTBOUND)

@@ -1,4 +1,4 @@
-"""Tables of a tracker or a spreadsheet: what a file holds is told by its header, in several languages."""
+"""Tables of a tracker or a spreadsheet: the header says what a file holds, in several languages."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
@@ -152,7 +152,7 @@ def _kind(columns: Mapping[str, int], options: FileOptions) -> str:
         return "campaigns"
     if "postback" in columns:
         return "sources"
-    raise TableError(f"what it holds cannot be told by its columns: say kind={'|'.join(KINDS)}")
+    raise TableError(f"its columns do not say what it holds: say kind={'|'.join(KINDS)}")
 
 
 def _read_block(block: Block, header: _Header, options: FileOptions, *, whole: bool) -> list[Part]:
@@ -253,7 +253,7 @@ class _Rows:
         return amount
 
     def country(self, row: Any) -> str:
-        """The code of the row's country; a word that is none is told of."""
+        """The code of the row's country; a word that is none becomes a warning."""
         word = self.text(row, "country")
         code = country_code(word)
         if word and not code and not is_missing(word):

@@ -22,7 +22,7 @@ _NETWORKS = ("84.128", "84.129", "84.130", "77.116")  # of Germany, and of Austr
 
 
 def _address(n: int) -> str:
-    """The address that the demo's player number `n` comes from, as a proxy tells it."""
+    """The address that the demo's player number `n` comes from, as a proxy reports it."""
     return f"{_NETWORKS[n % 4]}.{n // 250}.{n % 250 + 1}"
 
 

@@ -1,4 +1,4 @@
-"""`casinoflux doctor`: settings, database, clock, disk, address and chats are checked, each fault with its mend."""
+"""`casinoflux doctor`: settings, database, clock, disk, address and chats are checked, each fault with its fix."""
 
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -28,7 +28,7 @@ MOST_SKEW = 30.0  # seconds the clock may be apart: signed requests of Slack are
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """What was looked at, what was seen, and for a fault the mend. Holds no secret."""
+    """What was looked at, what was seen, and for a fault the fix. Holds no secret."""
 
     name: str
     ok: bool
@@ -79,7 +79,7 @@ async def _database(settings: Settings) -> Check:
     try:
         await boot.reach(settings.database_url)
     except SettingError as error:
-        return Check(name=name, ok=False, finding=str(error), fix="mend CASINOFLUX_DATABASE_URL, or start the database")
+        return Check(name=name, ok=False, finding=str(error), fix="fix CASINOFLUX_DATABASE_URL, or start the database")
     database = Database(settings.database_url)
     try:
         revision = await current(database)
@@ -110,7 +110,7 @@ async def _postgres(settings: Settings) -> AsyncIterator[Check]:
             yield Check(
                 name="report database", ok=used,
                 finding=f"{runtime.reports.lag:.0f} s behind" if used else runtime.reports.fault,
-                fix=None if used else "mend CASINOFLUX_REPORT_DATABASE_URL or the replication; the primary is read",
+                fix=None if used else "fix CASINOFLUX_REPORT_DATABASE_URL or the replication; the primary is read",
             )  # fmt: skip
     finally:
         await runtime.close()

@@ -64,7 +64,7 @@ def _target_faults() -> Iterator[None]:
     except (PostgresError, InterfaceError, OSError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise CasinoFluxError(
-            f"the new database failed ({reason[:200]}): the hub goes on where it was; mend that and begin again"
+            f"the new database failed ({reason[:200]}): the hub goes on where it was; fix that and begin again"
         ) from None
 
 

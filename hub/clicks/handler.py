@@ -403,7 +403,7 @@ class Clicks:
         return True
 
     async def track(self, scope: Any, plan: CampaignPlan) -> str:
-        """The id of a click that a page's server tells of, stored as any other; `scope` names the visitor."""
+        """The id of a click that a page's server reports, stored as any other; `scope` names the visitor."""
         job, _ = self._factory.click(scope, dict(scope["headers"]), plan)
         await self.writer.submit(job)
         return str(job.word)

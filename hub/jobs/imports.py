@@ -52,7 +52,7 @@ async def _fail(runtime: Runtime, row: Row[Any], error: str) -> None:
 
 
 async def _finish(runtime: Runtime, row: Row[Any], **values: Any) -> None:
-    """Store what came of it, and tell the room where it was asked for."""
+    """Store the result, and notify the room where it was asked for."""
     async with runtime.database.begin() as tx:
         await imports.change(tx, row.id, progress=None, finished_at=runtime.clock(), **values)
         shown = imports.shown(await imports.find(tx, row.team_id, row.id))

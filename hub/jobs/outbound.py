@@ -207,7 +207,7 @@ class DeliveryRun:
         try:
             settings = await self._with_token(http, postback, self._settings(postback))
             request, secrets = ready(postback, settings, self._runtime.clock())
-        except CasinoFluxError as error:  # it was surely not sent: a setting mended within a day still sends it
+        except CasinoFluxError as error:  # it was surely not sent: a setting corrected within a day still sends it
             return self._failed(postback, str(error))
         except Exception as error:
             tasks.monitor.failed("outbound preparation", error)

@@ -91,7 +91,7 @@ def dotenv(path: Path) -> dict[str, str]:
             continue
         name, equals, value = line.partition("=")
         if not equals:
-            raise SettingError(f"{path.name} line {number} is not NAME=value: mend or remove it")
+            raise SettingError(f"{path.name} line {number} is not NAME=value: correct or remove it")
         values[name.strip()] = value.strip().strip("\"'")
     return values
 

@@ -35,7 +35,7 @@ _decoder = msgspec.json.Decoder(ServerVisit)
 
 
 class OwnPages:
-    """Visits that servers of other pages tell of."""
+    """Visits reported by servers of other pages."""
 
     def __init__(self, runtime: Runtime, visits: Visits) -> None:
         self._runtime = runtime

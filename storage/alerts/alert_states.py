@@ -126,7 +126,7 @@ async def find(tx: AsyncConnection, team_id: int, word: str) -> tuple[Alert, Wat
 
 
 async def armed(tx: AsyncConnection, *, kinds: Collection[str] | None = None) -> list[Watch]:
-    """Every alert there is to look at (of some kinds); a room that was lost hears nothing."""
+    """Every alert there is to look at (of some kinds); a room that was lost is left out."""
     return [await watch_of(tx, row) for row in (await tx.execute(_armed(kinds).order_by(alerts.c.id))).all()]
 
 

@@ -108,13 +108,13 @@ class Person(Protocol):
 
 
 async def end_own(tx: AsyncConnection, team_id: int, member: Person, now: datetime) -> None:
-    """Nothing is told any more in the own chats of a member who was removed."""
+    """Send nothing more to the own chats of a member who was removed."""
     for room_id in await _own(tx, team_id, member):
         await lose(tx, room_id, now, f"{member.name} was removed from the team")
 
 
 async def limit_own(tx: AsyncConnection, team_id: int, member: Person, now: datetime) -> None:
-    """Digests and alerts in a member's own chats tell of no campaigns but the member's; what was about others alone
+    """Limit digests and alerts in a member's own chats to the member's campaigns; what was about others alone
     ends."""
     if member.campaigns is None:
         return
@@ -141,7 +141,7 @@ async def _own(tx: AsyncConnection, team_id: int, member: Person) -> list[int]:
 
 
 async def regain(tx: AsyncConnection, room: RoomRow) -> None:
-    """We are heard from there again: it is not lost."""
+    """Messages arrive there again: it is not lost."""
     if room.lost_at is not None:
         await tx.execute(update(rooms).where(rooms.c.id == room.id).values(lost_at=None))
 
@@ -185,14 +185,14 @@ async def own_chats(tx: AsyncConnection, team_id: int, now: datetime, *, but: in
 
 
 class TeamRoom(msgspec.Struct, frozen=True):
-    """A place in a room where a team hears of what happens."""
+    """A place in a room where a team is notified."""
 
     room_id: int
     thread: str = ""
 
 
 async def of_team(tx: AsyncConnection, team_id: int, campaign: str, now: datetime) -> list[TeamRoom]:
-    """Where a team hears at once: rooms with a digest or an alert that covers the campaign, else the owners' chats.
+    """Where a team is notified: rooms with a digest or an alert that covers the campaign, else the owners' chats.
 
     `campaign` is a code; empty for what concerns no single campaign.
     """

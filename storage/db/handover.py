@@ -100,7 +100,7 @@ def reason_to_wait(path: str) -> str:
 
 
 async def wait_while_held(database: str) -> None:
-    """Let a minute's hold pass, at the start of a process; one that lasts longer, or is final, is told by `check`."""
+    """At the start of a process wait while another holds the database; `check` reports a longer or final hold."""
     for _ in range(int(_LONGEST / _PAUSE)):
         if not (reason_to_wait(note_path(database)) and is_under_way(database)):
             return

@@ -59,7 +59,7 @@ class EntityFactory:
         self.problems: list[Problem] = []
 
     async def make(self, tx: AsyncConnection, made: Made) -> tuple[int, dict[str, Any]]:
-        """Make one; its id, and the columns by which an edit of it is told later."""
+        """Make one; its id, and the columns by which a later edit of it is recognised."""
         kind, entity = made.kind, made.entity
         if isinstance(entity, TrackerAccount):
             entity_id, table = await self._account(tx, entity, made.name), account_table
@@ -171,7 +171,7 @@ class EntityFactory:
         return made
 
     async def _rules(self, tx: AsyncConnection, campaign: TrackerCampaign, name: str) -> list[Any]:
-        """The campaign's rules as they are stored; what cannot be one here is told and left out."""
+        """The campaign's rules as they are stored; what cannot be one here is noted and left out."""
         stored: list[Any] = []
         for rule in campaign.rules:
             shares = resolved(rule.offers, await self._offer_codes(tx, rule.offers))

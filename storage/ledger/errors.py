@@ -1,4 +1,4 @@
-"""What can go wrong for a person, said so that they can mend it."""
+"""Errors shown to people: each says what is wrong and how to fix it."""
 
 
 class CasinoFluxError(Exception):

@@ -1,7 +1,7 @@
 """Outgoing webhooks: addresses of a team's own that receive calls about events, queued in the transaction of the event.
 
 A call is queued with the outgoing postbacks: signed when it is sent (Standard Webhooks), tried for a day, kept in the
-log. What a webhook is told is bounded by the rights that its creator has now.
+log. What a webhook receives is limited by the rights that its creator has now.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -25,14 +25,14 @@ from storage.tables import members, outbound, tokens, webhooks
 
 #: Of a conversion.
 CONVERSIONS = ("registration", "first_deposit", "deposit", "qualified", "reversal")
-#: What a webhook may be told of; the last two concern whole accounts.
+#: Events that a webhook may receive; the last two concern whole accounts.
 EVENTS = (*CONVERSIONS, "alert", "digest", "sync", "held_report")
 OF_ACCOUNTS = frozenset({"sync", "held_report"})
 MAX_WEBHOOKS = 50  # of a team
 
 
 class Webhook(msgspec.Struct, frozen=True, kw_only=True):
-    """A webhook as people see it, credentials in its address masked. `stopped_why`: why it is told nothing although it
+    """A webhook as people see it, credentials in its address masked. `stopped_why`: why it receives nothing although it
     is active. `secret` signs its calls and is shown once."""
 
     id: int
@@ -65,7 +65,7 @@ class NewWebhook(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Receiver(msgspec.Struct, frozen=True, kw_only=True):
-    """An active webhook whose creator is still here. `campaigns`: what it may be told of now; None: everything."""
+    """An active webhook whose creator is still here. `campaigns`: those whose events it may receive now; None: all."""
 
     id: int
     team_id: int
@@ -74,14 +74,14 @@ class Receiver(msgspec.Struct, frozen=True, kw_only=True):
     campaigns: frozenset[str] | None
 
     def takes(self, event: str, campaigns: Collection[str] | None) -> bool:
-        """Whether it is told of an event that concerns those campaigns (None: all of the team's)."""
+        """Whether it receives an event that concerns those campaigns (None: all of the team's)."""
         if event not in self.events:
             return False
         return self.campaigns is None or (campaigns is not None and set(campaigns) <= self.campaigns)
 
 
 class Announcement(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened. `key` is the same for the same happening, so that no webhook is told twice."""
+    """An event. `key` is the same for the same event, so that no webhook receives it twice."""
 
     team_id: int
     event: str
@@ -135,7 +135,7 @@ async def change(tx: AsyncConnection, webhook_id: int, **values: Any) -> None:
 
 
 async def move(tx: AsyncConnection, webhook_id: int, url: str) -> None:
-    """Give a webhook another address, for what it is still to be told too."""
+    """Give a webhook another address, for calls still queued too."""
     await change(tx, webhook_id, url=url)
     waiting = update(outbound).where(outbound.c.webhook_id == webhook_id, outbound.c.state.in_(("queued", "dead")))
     await tx.execute(waiting.values(host=host(url)))
@@ -160,7 +160,7 @@ def _gone(row: Row[Any], now: datetime) -> str | None:
 
 
 def campaigns_of(row: Row[Any]) -> frozenset[str] | None:
-    """What it may be told of: its own campaigns, of those that its creator may see now."""
+    """Campaigns whose events it may receive: its own, of those that its creator may see now."""
     limits = row.member_campaigns if row.member_id is not None else row.limits
     if limits is None or row.campaigns is None:
         chosen = limits if row.campaigns is None else row.campaigns
@@ -186,7 +186,7 @@ async def receivers(tx: AsyncConnection, team_ids: Collection[int], now: datetim
 async def listening_to(
     tx: AsyncConnection, team_id: int, event: str, campaigns: Collection[str] | None, now: datetime
 ) -> list[Receiver]:  # fmt: skip
-    """The team's webhooks that are told of an event that concerns those campaigns (None: all)."""
+    """The team's webhooks that receive an event that concerns those campaigns (None: all)."""
     return [of for of in await receivers(tx, [team_id], now) if of.takes(event, campaigns)]
 
 
@@ -217,7 +217,7 @@ def _call(receiver: Receiver, of: Announcement, now: datetime) -> dict[str, Any]
 
 
 async def remove(tx: AsyncConnection, webhook_id: int, now: datetime) -> None:
-    """Remove a webhook, and what it was still to be told."""
+    """Remove a webhook, and its calls still queued."""
     await change(tx, webhook_id, status="paused", removed_at=now)
     waiting = update(outbound).where(outbound.c.webhook_id == webhook_id, outbound.c.state == "queued")
     await tx.execute(waiting.values(state="skipped"))

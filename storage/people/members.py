@@ -112,7 +112,7 @@ async def readmit(tx: AsyncConnection, member_id: int, invite: Invite) -> Member
 
 async def remove(tx: AsyncConnection, member: Member, now: datetime) -> Member:
     """Take a member's access away, at once and everywhere: sessions, and tokens and invitations they made, also with
-    such a token. What is told in their own chats is ended by `storage.chat.rooms.end_own`.
+    such a token. Messages to their own chats are ended by `storage.chat.rooms.end_own`.
 
     Raises Refused for the last owner.
     """

@@ -74,7 +74,7 @@ async def place(
     """Split each cost over our campaigns by their human clicks of that day that carried the source's campaign; without
     such clicks as it was seen last, else to the campaign of that name.
 
-    What stands of these days and is not told any more becomes 0. Raises ConnectorError where nothing at all is told of
+    Stored costs of these days that are no longer reported become 0. Raises ConnectorError where nothing is reported of
     days that have costs.
     """
     pairs = {theirs: dict(ours) for theirs, ours in ((source.options.get("costs") or {}).get("pairs") or {}).items()}
@@ -104,7 +104,7 @@ async def place(
     ]
     standing = await spend.standing_between(tx, [row.id for row in ours], source.preset, first, last)
     if standing and not rows:
-        raise ConnectorError(f"nothing is told of {first} to {last}, where costs stand: they are kept")
+        raise ConnectorError(f"nothing is reported for {first} to {last}, where costs are stored: they are kept")
     costed = {(cost.campaign_id, cost.day) for cost in costs}
     costs += [
         msgspec.structs.replace(cost, amount=0) for cost in standing if (cost.campaign_id, cost.day) not in costed

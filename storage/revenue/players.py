@@ -1,4 +1,4 @@
-"""Players as platforms tell of them: whose click each is, what each did on which day; ids as keyed hashes.
+"""Players as platforms report them: whose click each is, what each did on which day; ids as keyed hashes.
 
 A platform that tells totals is compared with the totals known: a day holds what they rose or fell by. Reports are
 restated as revenue is: the same report again changes nothing, a corrected one replaces its days.

@@ -26,7 +26,7 @@ _changes = msgspec.msgpack.Decoder(Changes)
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a report: rows in it, figures that were new or differed, rows that had said something else before.
+    """The result of a report: rows in it, figures that were new or differed, rows that had said something else before.
 
     `suspect` says why the report is held back; nothing of it is merged then.
     """

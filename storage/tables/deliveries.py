@@ -6,7 +6,7 @@ from storage.tables.base import index, key, metadata, reference, team
 from storage.tables.types import Instant, Json
 
 #: Conversions on their way to a traffic source, written in the transaction that accepts the conversion; what
-#: automations call, in that of their act; and what webhooks are told, in that of what happened.
+#: automations call, in that of their act; and calls of webhooks, in that of the event.
 outbound = Table(
     "outbound",
     metadata,
@@ -80,7 +80,7 @@ subscriptions = Table(
     Column("campaigns", Json),  # codes, null: all
     Column("sorted_by", Json),  # groups and tags of its campaigns, as they are when it is sent
     Column("next_at", Instant, nullable=False),
-    Column("told_until", Instant),  # changes before this moment were told in an earlier digest
+    Column("told_until", Instant),  # changes before this moment were in an earlier digest
     Column("disabled_at", Instant),
     Column("created_at", Instant, nullable=False),
 )

@@ -23,7 +23,7 @@ imports = Table(
     Column("progress", Json),  # {"done": n, "of": n}
     Column("result", Json),  # storage.imports.carry_out.Result
     Column("error", Text),
-    Column("room", Json),  # room id and thread that is told
+    Column("room", Json),  # room id and thread that is notified
     Column("finished_at", Instant),
     index("team_id", "id"),
     index("state"),

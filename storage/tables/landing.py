@@ -36,7 +36,7 @@ site_variants = Table(
     UniqueConstraint("site_id", "code"),
 )
 
-#: One page view, as the first-party beacon tells it. No cookie, no address: `visitor` is a hash keyed for a day.
+#: One page view, as the first-party beacon reports it. No cookie, no address: `visitor` is a hash keyed for a day.
 site_views = Table(
     "site_views",
     metadata,

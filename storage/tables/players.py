@@ -1,4 +1,4 @@
-"""Players as platforms tell of them, day by day, and the sums over them that cohorts are read from."""
+"""Players as platforms report them, day by day, and the sums over them that cohorts are read from."""
 
 from typing import Any
 
@@ -60,7 +60,7 @@ player_days = Table(
     index("account_id", "day"),
 )
 
-#: The days without a gap that an account's players are told of.
+#: The days without a gap for which an account's players are reported.
 player_feeds = Table(
     "player_feeds",
     metadata,

@@ -40,7 +40,7 @@ async def fetch(http: Http, settings: Mapping[str, str], query: CostQuery) -> Co
 
 
 async def _walk(http: Http, settings: Mapping[str, str], query: CostQuery) -> list[CostRow] | None:
-    """All pages; None where the number of rows is not the one that was told."""
+    """All pages; None where the number of rows is not the one announced."""
     token = setting(settings, "cost_token", TITLE)
     base = settings.get("cost_url") or "https://business-api.tiktok.com"
     params = [

@@ -135,7 +135,7 @@ class History(msgspec.Struct, kw_only=True):
     """Everything the figures are of: complete days, older ones summed, and hours (since 1970, report time).
 
     `settled` has the moment at which an account (by its bit) was synced past a day; `held` spans of reports that wait
-    for a decision, by the account's bit. `late`: what was told of hours after their day was over, in order.
+    for a decision, by the account's bit. `late`: what was reported of hours after their day was over, in order.
     """
 
     zone: ZoneInfo
@@ -219,7 +219,7 @@ class Figures:
         return self._kept[key]
 
     def _of_hours(self, scope: Scope, first: int, last: int) -> By:
-        """The same without what was told after a day was over."""
+        """The same without what was reported after a day was over."""
         key = "hours", scope, first, last
         if key not in self._kept:
             totals: By = {}
@@ -232,7 +232,7 @@ class Figures:
         return self._kept[key]
 
     def late_costs(self, scope: Scope, first: date, last: date, *, known: int) -> By:
-        """What days are said to have cost that was told only after the hour `known`, as less than nothing."""
+        """Costs of days that were reported only after the hour `known`, as negative amounts."""
         if scope.by_placement:
             return {}
         number = bisect_right(self.history.late, known, key=lambda row: row[0])

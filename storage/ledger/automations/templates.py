@@ -54,7 +54,7 @@ TEMPLATES: tuple[Template, ...] = (
     Template(
         name="placement-bids", title="Tell of placements to bid lower on",
         rule="tell placement when cpa > 120% of payout over 7d with ftd >= 3", most=20, cooldown="3d",
-        why="Bids are set at the source: the room is told which placements are a fifth over what an FTD brings.",
+        why="Bids are set at the source: the room is notified which placements are a fifth over what an FTD brings.",
     ),
     Template(
         name="offer-quiet", title="An offer that stopped converting",
