@@ -50,9 +50,10 @@ def share(outcomes: Sequence[Outcome], way: str, *, whole: bool = False) -> floa
 
 
 def table(measured_outcomes: dict[str, list[Outcome]]) -> str:
-    """Per cent of the best fixed offer's earnings, as Markdown; of distribution the seeds' least, most and median too."""
+    """Per cent of the best fixed offer's earnings, as Markdown; of distribution the seeds' least, most and median."""
     heads = (
-        "equal weights", "last-24-hours conversions", "distribution", "least to most", "median", "without delay", "oracle",
+        "equal weights", "last-24-hours conversions", "distribution", "least to most", "median", "without delay",
+        "oracle",
     )  # fmt: skip
     lines = [f"| world | {' | '.join(heads)} | distribution, all clicks |", f"|---{'|--:' * 8}|"]
     for name, outcomes in measured_outcomes.items():
