@@ -1,7 +1,7 @@
 """Runs pytest as `make test` and `make test-slow` do: a test that fails is run once more, alone.
 
 One that passes then is unsteady: it fails no run, but its name is printed at the end, since that is a fault to be
-mended. More than `MOST` failed tests, an error of collection, a worker that crashed or nothing to run fail at once.
+fixed. More than `MOST` failed tests, an error of collection, a worker that crashed or nothing to run fail at once.
 `UNSTEADY` names a file that gets the names too, a line each.
 """
 
@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
     steady = [test for test in failures.tests if not _passes(test)]
     unsteady = [test for test in failures.tests if test not in steady]
     if unsteady:
-        _print("UNSTEADY: failed at first and passed alone, a fault to be mended", unsteady)
+        _print("UNSTEADY: failed at first and passed alone, a fault to be fixed", unsteady)
         if path := os.environ.get("UNSTEADY"):
             with Path(path).open("a", encoding="utf-8") as names:
                 names.writelines(f"{test}\n" for test in unsteady)

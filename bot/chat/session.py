@@ -274,11 +274,11 @@ def _corrected_lines(command: Command, arguments: dict[str, Any], fault: Refused
     lines = []
     for code in fault.near:
         corrected = [code if str(word).strip() == fault.word else word for word in words]
-        mended = arguments | {str(field): code if len(corrected) == 1 else corrected}
-        days = day_fields(command.parameters) & mended.keys()
+        fixed = arguments | {str(field): code if len(corrected) == 1 else corrected}
+        days = day_fields(command.parameters) & fixed.keys()
         with suppress(Refused):
-            fill(command.parameters, mended, today)
-            lines += [line_of(command, mended)] if all(is_day(str(mended[name])) for name in days) else []
+            fill(command.parameters, fixed, today)
+            lines += [line_of(command, fixed)] if all(is_day(str(fixed[name])) for name in days) else []
     return lines
 
 

@@ -107,7 +107,7 @@ def cohorts_message(ctx: Context, made: Cohorts) -> Message:
         file: File = ctx.notes["file"]
         return Message(f"Cohorts by {made.by}", (file,), private=True)
     if made.until is None:
-        return Message("No platform has told of players yet: player upload <account>, or set the account's option "
+        return Message("No platform has reported players yet: player upload <account>, or set the account's option "
                        "players=true where its platform reports them", private=True)  # fmt: skip
     if not made.items:
         return Message(f"No player registered between {made.first} and {made.last}", private=True)
@@ -319,7 +319,7 @@ async def upload_players(ctx: Context, new: PlayerUpload) -> UploadedPlayers:
 def forgotten_card(ctx: Context, done: Forgotten) -> Message:
     account = ctx.name("account", done.account)
     if not done.forgotten:
-        return Message(f"{account} has told of no such player, or it is forgotten already")
+        return Message(f"{account} has reported no such player, or it is forgotten already")
     return Message(f"A player of {account} is forgotten: figures, click id and id are gone")
 
 

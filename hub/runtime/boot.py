@@ -104,13 +104,13 @@ async def _open_postgresql(url: str, name: str) -> None:
     except (OSError, SQLAlchemyError, PostgresError, InterfaceError) as error:
         cause = getattr(error, "orig", None) or error
         reason = str(cause).rpartition(">: ")[2].partition("\n")[0] or "no answer"
-        fix = _MENDS.get(sqlstate_of(error))
+        fix = _FIXES.get(sqlstate_of(error))
         kind = SettingError if fix else DatabaseUnreachable
-        raise kind(f"{name}: {shown} cannot be opened ({reason}): {fix or _MEND_AWAY}") from None
+        raise kind(f"{name}: {shown} cannot be opened ({reason}): {fix or _FIX_UNREACHABLE}") from None
     finally:
         await database.close()
     if unnamed_pooler:
-        raise SettingError(f"{name}: {shown} is a pooler: {_MEND_POOLER}")
+        raise SettingError(f"{name}: {shown} is a pooler: {_FIX_POOLER}")
     if waiting:
         raise DatabaseUnreachable(
             f"{name}: {shown} is a standby, which takes no writes: name the primary, or all hosts"
@@ -121,14 +121,14 @@ async def _open_postgresql(url: str, name: str) -> None:
         )
 
 
-_MEND_AWAY = "start the server, check its address and the network; of several hosts name those of this cluster"
-_MEND_POOLER = "write ?pgbouncer=1 at the end of the URL, since PgBouncer stands before the server"
-_MENDS = {
+_FIX_UNREACHABLE = "start the server, check its address and the network; of several hosts name those of this cluster"
+_FIX_POOLER = "write ?pgbouncer=1 at the end of the URL, since PgBouncer stands before the server"
+_FIXES = {
     "28P01": "set the right user and password",
     "28000": "have pg_hba.conf admit this user from here",
     "3D000": "create the database, or name the right one",
-    "26000": _MEND_POOLER,
-    "42P05": _MEND_POOLER,
+    "26000": _FIX_POOLER,
+    "42P05": _FIX_POOLER,
     "42501": "grant the user the right to connect",
 }
 

@@ -334,7 +334,7 @@ async def _begin(connection: AsyncConnection, patience: float) -> None:
 
 
 async def behind_pooler(database: Database) -> bool:
-    """Whether a pooler stands before the server: the process that a connection was told of is not the one it meets."""
+    """Whether a pooler stands before the server: the process a connection was given is not the one it reaches."""
     async with database.read() as tx:
         met = (await tx.exec_driver_sql("SELECT pg_backend_pid()")).scalar_one()
         raw = await tx.get_raw_connection()

@@ -37,7 +37,7 @@ players = Table(
     Column("country", Text, nullable=False, server_default=""),
     Column("currency", Text, nullable=False),
     Column("registered", Day, nullable=False),
-    Column("registration_stated", Boolean, nullable=False),  # else the first day the platform told of
+    Column("registration_stated", Boolean, nullable=False),  # else the first day the platform reported
     Column("ftd_day", Day),
     # Figures until this day are one sum: when each came is unknown. Null: told day by day, since `player_feeds.since`.
     Column("known_from", Day),

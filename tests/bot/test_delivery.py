@@ -225,7 +225,7 @@ async def test_many_at_once_go_no_faster_than_telegram_allows(opened: Callable[[
         await outbox.delivery.drain()
 
 
-async def test_what_nobody_will_send_is_given_up_and_what_is_over_forgotten(opened: Callable[[], Any]) -> None:
+async def test_what_no_one_will_send_is_given_up_and_what_is_over_forgotten(opened: Callable[[], Any]) -> None:
     async with posting(opened) as outbox:
         await outbox.queue(await outbox.room("C1"), "slack")
         async with outbox.database.begin() as tx:

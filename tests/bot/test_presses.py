@@ -109,7 +109,7 @@ def test_an_answered_question_on_slack_keeps_no_button_of_the_other_answer() -> 
     assert [block["type"] for block in shown["blocks"]] == ["context"]
 
 
-async def test_a_mistyped_name_or_command_is_offered_mended(chat: Chat) -> None:
+async def test_a_mistyped_name_or_command_is_offered_corrected(chat: Chat) -> None:
     async with chat() as chats:
         await chats.tell(f"/start {await chats.invite()}", chat=77)
         await chats.tell('/campaign create name="Казино Вулкан" fallback_url=https://example.com/', chat=77)

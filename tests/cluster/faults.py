@@ -1,4 +1,4 @@
-"""What is done to the cluster. Each fault is in place inside its `with`, and mended after it."""
+"""What is done to the cluster. Each fault is in place inside its `with`, and fixed after it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager

@@ -1,4 +1,4 @@
-"""One fault under load: cause it, mend it, account for everything."""
+"""One fault under load: cause it, fix it, account for everything."""
 
 import json
 import sys
@@ -23,7 +23,7 @@ from tests.journeys.deployment import ROOT
 
 BEFORE = 3.0  # seconds between the fault and the minute at which a digest and an alert are due
 ANSWERED = {"click": 302, "postback": 200}
-AFTER = 5.0  # seconds of load once all is mended
+AFTER = 5.0  # seconds of load once all is fixed
 
 
 class Result(msgspec.Struct, kw_only=True):
@@ -55,7 +55,7 @@ def try_fault(lab: Laboratory, fault: Fault, number: int) -> tuple[Result, Room]
         start = time.time()
         with fault.cause(lab, watch):
             time.sleep(fault.seconds)
-        mended = time.time()
+        fixed = time.time()
         lab.wait_whole()
         time.sleep(max(AFTER, due + 3 - time.time()))
         if lab.processes.find("load") is None:
@@ -63,7 +63,7 @@ def try_fault(lab: Laboratory, fault: Fault, number: int) -> tuple[Result, Room]
     finally:
         lab.processes.stop("load", seconds=60)
         watch.stop()
-    result = _account(lab, fault, run, read_journal(journal), (start, mended))
+    result = _account(lab, fault, run, read_journal(journal), (start, fixed))
     if fault.name == "upgrade" and not before_upgrade:
         result.remarks.append("the schema was not upgraded: the project's history is not here")
     if fault.name == "upgrade" and result.errors:
@@ -104,8 +104,8 @@ def _start_load(lab: Laboratory, run: str) -> Path:
 def _account(
     lab: Laboratory, fault: Fault, run: str, attempts: Sequence[Attempt], lasted: tuple[float, float]
 ) -> Result:
-    start, mended = lasted
-    in_gap = [a.took for a in attempts if a.kind == "click" and start <= a.at <= mended]
+    start, fixed = lasted
+    in_gap = [a.took for a in attempts if a.kind == "click" and start <= a.at <= fixed]
     result = Result(
         title=fault.title,
         clicks=accounting.wait_kept(lambda: accounting.clicks_of(lab, run, attempts), "every click"),

@@ -211,7 +211,7 @@ def _own_certificate(folder: Path) -> ssl.SSLContext:
     return context
 
 
-async def test_a_certificate_that_nobody_signed_is_refused(tmp_path: Path) -> None:
+async def test_a_certificate_that_no_one_signed_is_refused(tmp_path: Path) -> None:
     message = []
 
     async def handle(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:

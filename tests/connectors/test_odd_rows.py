@@ -74,7 +74,7 @@ def _in_xml(text: str, rows: Rows) -> bytes:
 
 
 @pytest.mark.parametrize("name", FETCHED)
-async def test_a_column_nobody_has_heard_of_changes_nothing(name: str) -> None:
+async def test_a_column_no_one_has_heard_of_changes_nothing(name: str) -> None:
     assert (await fetched(name, lambda content: changed(content, strange))).rows == (await right(name)).rows
 
 

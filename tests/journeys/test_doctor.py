@@ -1,4 +1,4 @@
-"""`casinoflux doctor` and `db upgrade --check`: what is right, what is wrong with its mend, and no secret."""
+"""`casinoflux doctor` and `db upgrade --check`: what is right, what is wrong with its fix, and no secret."""
 
 import json
 import sqlite3

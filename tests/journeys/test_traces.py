@@ -97,7 +97,7 @@ def test_a_click_a_postback_a_sync_and_a_command_are_traced_without_what_is_priv
 def test_each_answer_to_the_team_has_a_request_id_that_the_log_names_too(
     deploy_sqlite: Deploy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SENTRY_DSN", "http://public@127.0.0.1:9/1")  # nobody listens there: nothing is held up by it
+    monkeypatch.setenv("SENTRY_DSN", "http://public@127.0.0.1:9/1")  # no one listens there: nothing is held up by it
     hub = deploy_sqlite()
     hub.start()
     own = hub.http.get("/readyz").headers["x-request-id"]

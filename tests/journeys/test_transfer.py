@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 
 class Traffic:
-    """Visitors, a platform that sends postbacks for their clicks, somebody who adds campaigns; what was answered."""
+    """Visitors, a platform that sends postbacks for their clicks, someone who adds campaigns; what was answered."""
 
     def __init__(self, hub: Deployment, link: str, address: str) -> None:
         self._hub, self._link, self._address = hub, link, address

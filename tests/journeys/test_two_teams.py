@@ -136,10 +136,10 @@ WRONG = (
     (("team", "create", " "), "name needs between 1 and 200 characters"),
     (("team", "create", "x" * 201), "name needs between 1 and 200 characters"),
     (("team", "create", "team"), "name 'team' is taken by another team"),
-    (("team", "rename", "nobody", "New"), "no team 'nobody': there is team, red"),
+    (("team", "rename", "no one", "New"), "no team 'no one': there is team, red"),
     (("team", "rename", "red", "Team"), "name 'Team' is taken by another team"),
-    (("run", "--team", "nobody", "help"), "no team 'nobody': there is team, red"),
-    (("chat", "--team", "nobody"), "no team 'nobody': there is team, red"),
+    (("run", "--team", "no one", "help"), "no team 'no one': there is team, red"),
+    (("chat", "--team", "no one"), "no team 'no one': there is team, red"),
 )
 
 

@@ -110,7 +110,7 @@ def verify(call: Call, secret: str) -> dict[str, Any]:
 
 
 def add_webhook(hub: Deployment, receiver: Receiver, path: str, **more: Any) -> str:
-    """The secret of a webhook that is told of everything, or of what `more` says."""
+    """The secret of a webhook that receives everything, or what `more` says."""
     return str(hub.post("webhook/add", url=receiver.url + path, name=path.strip("/"), **more)["secret"])
 
 

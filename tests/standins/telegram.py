@@ -4,7 +4,7 @@ Control (`POST` JSON under /_control/):
   say       {"text", "chat", "user", "kind": "private"|"supergroup", "thread", "reply_to"}: a message reaches the bot
   file      {"name", "base64"}: what getFile finds; `say` with "media": {"photo": …} makes its text the caption
   press     {"data", "message_id", "chat", "user"}: an inline button
-  inline    {"query", "user"}: somebody types `@bot query` in any chat
+  inline    {"query", "user"}: someone types `@bot query` in any chat
   update    {…}: any update, sent as it is (with an update_id if it has none)
   member    {"chat", "status"}: the bot is kicked, blocked or let in
   fail      {"method", "code", "description", "parameters", "times", "chat", "slow": seconds}

@@ -79,7 +79,7 @@ def add_up(total: list[int], values: Sequence[int]) -> None:
 
 
 def ends_reached(week: date, until: date) -> int:
-    """How many of ENDS the players who registered in the week have all been told of."""
+    """How many of ENDS the players who registered in the week have all been reported for."""
     return bisect_right(ENDS, (until - week).days - _WEEK + 2)
 
 
@@ -88,7 +88,7 @@ def monday(day: date) -> date:
 
 
 def is_matured(week: date, horizon: int, until: date) -> bool:
-    """Whether every player who registered in the week has been told of for `horizon` days."""
+    """Whether every player who registered in the week has been reported for `horizon` days."""
     return week + timedelta(days=6 + horizon - 1) <= until
 
 
@@ -147,7 +147,7 @@ def forecast(weeks: Sequence[Week], basis: Iterable[Week], *, horizon: int, unti
 
 
 def age_of(week: date, until: date) -> int:
-    """The whole weeks, in days, that every player of a week of registration has been told of."""
+    """The whole weeks, in days, that every player of a week of registration has been reported for."""
     return max((until - week).days - 6 + 1, 0) // 7 * 7
 
 

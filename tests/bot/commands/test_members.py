@@ -185,7 +185,7 @@ async def test_who_was_removed_from_a_team_may_join_another(opened: Callable[[],
 async def test_a_room_that_was_only_named_is_the_team_whose_member_writes_there_first(
     opened: Callable[[], Any],
 ) -> None:
-    """One team names the chat of another one's member before that one has written: it keeps nobody out."""
+    """One team names the chat of another one's member before that one has written: it keeps no one out."""
     async with asking(opened) as say:
         async with say.database.begin() as tx:
             other = Asker(say.database, (await teams.add(tx, "Others", say.now)).id)

@@ -19,7 +19,7 @@ def test_an_amount_without_a_rate_is_neither_pending_nor_unmeasured(settlement: 
 @pytest.mark.parametrize(
     ("settlement", "commission", "profit"), [("settled", "–", "-€3.00"), ("provisional", "pending", "pending")]
 )
-def test_an_amount_that_nobody_has_stated_waits_until_its_day_is_settled(
+def test_an_amount_that_no_one_has_stated_waits_until_its_day_is_settled(
     settlement: Settlement, commission: str, profit: str
 ) -> None:
     row = ReportRow(group={}, settlement=settlement, spend=3_000_000, profit=-3_000_000)

@@ -87,7 +87,7 @@ def test_any_message_prints_without_steering_the_terminal(message: Message) -> N
     assert "\x1b" not in terminal.render(message)
 
 
-def test_a_mention_in_a_name_calls_nobody() -> None:
+def test_a_mention_in_a_name_calls_no_one() -> None:
     message = Message("<!channel> sale", (Text("see <@U123> *now*"), Text("<!here>", strong=True)))
     sent = json.dumps(slack_blocks.render(message), ensure_ascii=False)
     assert not re.search(r"<[!@#]", sent)

@@ -81,7 +81,7 @@ async def test_commands_come_through_the_socket(chat: Chat) -> None:
             )
 
 
-async def test_nobody_gets_in_over_http_where_no_signature_can_be_checked(chat: Chat) -> None:
+async def test_no_one_gets_in_over_http_where_no_signature_can_be_checked(chat: Chat) -> None:
     async with listening() as socket, httpx.AsyncClient(timeout=60) as client:
         settings = {"SLACK_SIGNING_SECRET": "", "SLACK_APP_TOKEN": "xapp-1", "SLACK_API_URL": f"{socket.url}/api/"}
         async with chat(**settings) as chats:

@@ -154,7 +154,7 @@ async def test_a_spool_left_by_a_kill_is_drained_once_by_the_next_start(upgraded
         assert d.clicks.health()["spooled"] == 7
         spool = d.clicks.writer._spool._path()
         stored = spool.read_bytes()
-        mend_database(d)
+        repair_database(d)
         await until_drained(d)
         await d.clicks.stop()
         # As after a crash between the commit and the clearing of the spool: the same records once more.
@@ -182,7 +182,7 @@ def break_database(d: ClickDeployment) -> None:
     d.clicks.writer._connection.transaction = full  # type: ignore[method-assign, assignment]
 
 
-def mend_database(d: ClickDeployment) -> None:
+def repair_database(d: ClickDeployment) -> None:
     del d.clicks.writer._connection.transaction
 
 
@@ -198,7 +198,7 @@ async def test_when_even_the_spool_is_full_visitors_go_on_and_clicks_wait_in_mem
         d.clicks.writer._spool.append = full  # type: ignore[method-assign, assignment]
         words = [(await d.get("/c/one", ip=f"192.0.2.{n}")).query["c"] for n in range(5)]
         assert d.clicks.health()["spooled"] == 5
-        mend_database(d)
+        repair_database(d)
         await until_drained(d)
     await check_kept(sqlite_url, words)
 

@@ -107,4 +107,4 @@ async def test_a_click_goes_where_asking_each_rule_sends_it(upgraded_url: str) -
                 reasons[job.click.reason] += 1
     assert quick >= 40
     assert set(reasons) == {Reason.CHOSEN, Reason.NO_RULE, Reason.BOUND, Reason.HOLDOUT, Reason.PAUSED}
-    assert min(reasons.values()) > 10  # some 70 of the rarest; the visitors' keys are drawn anew each time
+    assert min(reasons.values()) > 10  # some 70 of the rarest; the visitors' keys are drawn again each time

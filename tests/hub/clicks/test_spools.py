@@ -27,7 +27,7 @@ from tests.hub.clicks.test_faults import (
     break_database,
     check_kept,
     count_of,
-    mend_database,
+    repair_database,
     serving,
     until_drained,
     visitors,
@@ -207,7 +207,7 @@ async def test_a_visitor_is_unique_once_although_the_database_was_away(upgraded_
         break_database(d)
         for n in (1, 2, 2, 3):
             await d.get("/c/one", ip=f"192.0.2.{n}")
-        mend_database(d)
+        repair_database(d)
         await until_drained(d)
         for n in (2, 3, 4):
             await d.get("/c/one", ip=f"192.0.2.{n}")
@@ -232,7 +232,7 @@ async def test_offers_seen_while_the_database_was_away_are_not_shown_again_befor
         await come(d, 1)
         break_database(d)
         await come(d, 1, 1, 2, 2, 3)
-        mend_database(d)
+        repair_database(d)
         await until_drained(d)
         await come(d, 2)
         async with click_deployment(upgraded_url, create="") as other:  # knows of the spool only what was drained
@@ -257,7 +257,7 @@ async def test_a_visitor_who_came_again_before_an_older_spool_is_drained_is_uniq
         copy = d.clicks.writer._spool._path().read_bytes()
         d.clicks.writer._spool.replace([])  # as if the process had died: the next one does not know the visitor
         await d.clicks.stop()
-        mend_database(d)
+        repair_database(d)
         await d.clicks.start()
         await d.get("/c/one", ip="192.0.2.1")
         (d.clicks.writer._folders[0] / f"{d.clicks.state.codec.fingerprint}-1-1.spool").write_bytes(copy)
@@ -275,7 +275,7 @@ async def test_new_clicks_are_stored_between_two_pieces_of_the_spool(sqlite_url:
         break_database(d)
         d.clicks.writer._spool.append(spooled_clicks(d, 20 * PIECE))
         await d.get("/c/one", ip="192.0.2.1")
-        mend_database(d)
+        repair_database(d)
         while d.clicks.writer.down:
             await asyncio.sleep(0.01)
         assert (await d.get("/c/one", ip="192.0.2.2")).status == 302
@@ -340,7 +340,7 @@ async def test_an_outgoing_click_waits_for_its_click_in_another_process_s_spool(
             removed = await second.get(f"/go/reviews/a?click={word}", ip="192.0.2.1")
             assert removed.query["c"] == word
             assert await second.count(outgoing) == 0
-            mend_database(first)
+            repair_database(first)
             await until_drained(first)
             await until_drained(second)
             assert await second.count(outgoing) == 1
@@ -389,7 +389,7 @@ async def test_what_is_read_again_after_a_crash_counts_once_caps_included(upgrad
             break_database(d)
             d.clicks.writer._spool.append([click, going])
             await d.get("/c/one", ip="192.0.2.1")
-            mend_database(d)
+            repair_database(d)
             await until_drained(d)
         assert await d.count(outgoing) == 1
         async with d.database.read() as tx:
@@ -430,6 +430,6 @@ async def test_clicks_in_memory_go_to_a_database_that_is_back_although_the_spool
         d.clicks.writer._spool.append = no_room  # type: ignore[method-assign, assignment]
         for n in range(3):
             await d.get("/c/one", ip=f"192.0.2.{n}")
-        mend_database(d)
+        repair_database(d)
         await until_drained(d)
         assert await d.count(clicks) == 3

@@ -69,7 +69,7 @@ def test_today_says_what_the_reports_say(hub: Deployment, person: httpx.Client) 
     report = hub.get("stats", range="30d", by="day")
     yesterday = next(row for row in report["rows"] if row["group"]["day"] == days_ago(1))
     today = hub.get("stats", range="today", by="day")["totals"]
-    assert f"Clicks {today['clicks'] or 0:,} " in page  # nobody has clicked yet just after midnight
+    assert f"Clicks {today['clicks'] or 0:,} " in page  # no one has clicked yet just after midnight
     assert f"FTDs {today['first_deposits']['merged'] or 0:,} " in page
     assert f"€{report['totals']['profit'] / 1e6:,.2f}" in page
     assert f"€{(yesterday['spend'] or 0) / 1e6:,.2f} yesterday" in page

@@ -29,7 +29,7 @@ def test_a_report_is_drilled_down_saved_and_exported(owner: Screen) -> None:
     assert "campaign=alpine-native" in page.url
     assert page.get_by_label("Group by").input_value() == "day"
     days = page.locator("table.pinned tbody tr")
-    assert 29 <= days.count() <= 31  # just after midnight nobody has clicked today
+    assert 29 <= days.count() <= 31  # just after midnight no one has clicked today
     page.get_by_text("Columns", exact=True).click()
     page.get_by_label("A column by formula").fill("Margin = profit / commission * 100")
     page.get_by_role("button", name="Show").click()

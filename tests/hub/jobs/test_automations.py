@@ -383,7 +383,7 @@ async def test_what_an_automation_compares_with_is_of_campaigns_that_its_reader_
             assert own is None or (own in tried.now[0].why and "100" in tried.now[0].why)
         whole = await say('automation test rule="tell campaign spring when clicks < 200% of offer lucky-spring today"')
         assert "1,900" in whole["now"][0]["why"]
-        # What an owner's automation told of others stays out of the log that the buyer reads.
+        # What an owner's automation reported of others stays out of the log that the buyer reads.
         await say(
             f'automation add "tell campaign when clicks < 200% of offer lucky-spring today" campaign=spring {HERE}'
         )

@@ -56,12 +56,12 @@ async def test_a_job_that_raises_is_named_by_readyz_and_counted_by_metrics(
     from litestar import Litestar
 
     monkeypatch.setattr(tasks, "monitor", TaskMonitor())
-    failed, mended, working = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    failed, fixed, working = asyncio.Event(), asyncio.Event(), asyncio.Event()
     calls: list[int] = []
 
     async def work(_runtime: Runtime) -> None:
         calls.append(1)
-        if not mended.is_set():
+        if not fixed.is_set():
             if len(calls) == 3:
                 failed.set()
             raise ValueError("no such rate")
@@ -80,7 +80,7 @@ async def test_a_job_that_raises_is_named_by_readyz_and_counted_by_metrics(
                 b'casinoflux_task_failures_total{task="rates"}'
                 in (await fetch(app, "/metrics", host="hub.example.test")).body
             )
-            mended.set()
+            fixed.set()
             await working.wait()
             assert b'"failing":{}' in (await fetch(app, "/readyz", host="hub.example.test")).body
     assert [line["event"] for line in lines if line.get("task") == "rates"] == [

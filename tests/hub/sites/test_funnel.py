@@ -132,7 +132,7 @@ async def test_who_objects_is_not_measured_and_nonsense_is_refused(opened: Calla
             assert response.status == 204
         assert (await team.get("/s/top/b", method="POST", body=b"\xff")).status == 400
         assert (await team.get("/s/top/b", method="POST", body=b"x" * 5000)).status == 413
-        await tell(team, v="zzz", o=["nobody"], s=9**9, m=-5, c="!!!", r="http://[bad")
+        await tell(team, v="zzz", o=["no one"], s=9**9, m=-5, c="!!!", r="http://[bad")
         await team.sites.beacon.store()
         async with team.runtime.database.read() as tx:
             view = (await tx.execute(select(site_views))).one()
@@ -146,7 +146,7 @@ async def test_a_visitor_keeps_the_variant_and_the_better_one_is_kept(opened: Ca
         for person in map(str, range(60)):
             response = await look(team, "/s/top", person)
             stored = response.cookies()[0].partition(";")[0]
-            again = await look(team, "/s/top", "somebody else", cookie=stored)
+            again = await look(team, "/s/top", "someone else", cookie=stored)
             assert again.text == response.text
             assert again.cookies() == []
             renderers[stored[-1]] += 1

@@ -163,7 +163,7 @@ async def test_a_live_domain_serves_its_site_and_nothing_of_the_hub(opened: Call
         assert not await team.sites.is_our_host("other.example.test")
 
 
-async def test_hosts_of_nobody_get_a_neutral_answer(opened: Callable[[], Any]) -> None:
+async def test_hosts_of_no_one_get_a_neutral_answer(opened: Callable[[], Any]) -> None:
     async with at_work(opened) as team:
         for host in ("other.example.test", "casino.example.test@evil.test", "*.example.test", "a..b", "a b.test"):
             response = await team.get("/", host=host)
@@ -239,7 +239,7 @@ async def test_a_paused_offer_leaves_the_page(opened: Callable[[], Any]) -> None
         ("site create name=X market=Atlantis", "market"),
         ("site create name=X market=DE locale=klingon", "locale"),
         ("site create name=X market=DE theme=walll", "theme"),
-        ("site create name=X market=DE offers=nobody", "offers"),
+        ("site create name=X market=DE offers=no one", "offers"),
         ("site create name=X market=DE offers=wild-win,wild-win", "offers"),
         ('site create name=X market=DE faq="no answer"', "faq"),
         ("casino edit lucky-star logo=javascript:alert(1)", "logo"),

@@ -448,7 +448,7 @@ async def test_who_reads_nothing_gets_little_and_is_let_go(monkeypatch: pytest.M
         writer.close()
 
 
-async def test_who_leaves_early_hurts_nobody() -> None:
+async def test_who_leaves_early_hurts_no_one() -> None:
     async with listening() as served:
         served.application.go.clear()
         _, writer = await served.open()

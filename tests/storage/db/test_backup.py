@@ -1,4 +1,4 @@
-"""A backup that is damaged or was made by somebody else is refused in words, and half a database is never served."""
+"""A backup that is damaged or was made by someone else is refused in words, and half a database is never served."""
 
 import zipfile
 from collections.abc import Callable

@@ -109,7 +109,7 @@ async def test_a_round_that_does_not_end_is_not_waited_for(monkeypatch: pytest.M
         assert await pace.run(steps(done, "page")) == "page"
 
 
-async def test_work_that_is_cancelled_ends_and_keeps_nobody_waiting(pace: Pace) -> None:
+async def test_work_that_is_cancelled_ends_and_keeps_no_one_waiting(pace: Pace) -> None:
     pace.round_began(MANY)
     cleaned: list[str] = []
 

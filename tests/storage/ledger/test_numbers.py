@@ -49,7 +49,7 @@ def test_amounts_as_a_locale_writes_them_are_right_or_refused(locale: str) -> No
             assert amount is not None, text
             assert amount.value == value, text
             assert amount.currency in ({"", "EUR"} if text is plain else {"EUR", "USD"}), text
-    assert read == 50 or locale in {"bg"}, locale  # it has letters for the dollar that nobody writes
+    assert read == 50 or locale in {"bg"}, locale  # it has letters for the dollar that no one writes
 
 
 @pytest.mark.parametrize("dash", [dash for dash in DASHES if dash != "\u2052"])

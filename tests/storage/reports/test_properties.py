@@ -31,7 +31,7 @@ figures = st.fixed_dictionaries(
         "commission_cpa": st.none() | st.integers(-(10**7), 10**7),
     }
 )
-keys = st.tuples(st.integers(0, 3), st.sampled_from(["main", "Nobody"]), st.sampled_from(["", "x", "spring"]))
+keys = st.tuples(st.integers(0, 3), st.sampled_from(["main", "Unclaimed"]), st.sampled_from(["", "x", "spring"]))
 truths = st.dictionaries(keys, figures, max_size=8)
 windows = st.tuples(st.integers(0, 3), st.integers(0, 3)).map(lambda days: (min(days), max(days)))
 

@@ -79,7 +79,7 @@ async def own_books(tx: Any) -> Books:
 
 
 steps = st.one_of(
-    st.tuples(st.just("sync"), st.sampled_from(["main", "free", "Nobody"]), st.sampled_from(["EUR", "USD", "XAU"])),
+    st.tuples(st.just("sync"), st.sampled_from(["main", "free", "Unclaimed"]), st.sampled_from(["EUR", "USD", "XAU"])),
     st.tuples(st.just("click"), st.integers(0, 3), st.just("")),
     st.tuples(st.sampled_from(["registration", "first_deposit"]), st.integers(0, 3), st.just("")),
     st.tuples(st.sampled_from(["settle", "pages", "forget", "rename", "offer", "postbacks"]), st.just(0), st.just("")),
@@ -211,7 +211,7 @@ def note_reading(monkeypatch: pytest.MonkeyPatch, read: list[bytes]) -> None:
 
 
 @pytest.mark.slow_on_postgresql
-async def test_after_a_restart_pages_come_from_the_database_and_only_what_was_restated_is_made_anew(
+async def test_after_a_restart_pages_come_from_the_database_and_only_what_was_restated_is_made_again(
     opened: Open,
 ) -> None:
     async with opened() as database:

@@ -300,7 +300,7 @@ async def test_a_long_report_is_recorded_in_short_turns_and_completed_after_a_br
             assert (await books.report(tx, "day", last=later(2))).totals.commission == 700 + 1400
 
 
-async def test_what_somebody_else_records_between_the_turns_is_seen(opened: Open) -> None:
+async def test_what_another_writer_records_between_batches_is_seen(opened: Open) -> None:
     async with opened() as database, database.begin() as tx:
         books = await build(tx)
         report = Report(first=FIRST, last=FIRST, rows=(row(FIRST, ngr=5),), raw=b"")

@@ -65,7 +65,7 @@ def test_words_sort_as_the_clicks_came() -> None:
     assert len(set(words)) == len(words)
 
 
-def test_nobody_can_make_up_an_id_from_one_they_have() -> None:
+def test_no_one_can_make_up_an_id_from_one_they_have() -> None:
     codec = Codec(b"some key")
     first = first_id_at(NOW)
     words = [codec.encode(first + n) for n in range(200)]

@@ -57,7 +57,7 @@ def test_offers_that_earn_alike_get_alike(value: ClickValue, offers: int) -> Non
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=12).filter(any))
-def test_the_likeliest_get_more_than_their_probability_and_nobody_is_passed(parts: list[float]) -> None:
+def test_the_likeliest_get_more_than_their_probability_and_no_one_is_passed(parts: list[float]) -> None:
     best = [part / sum(parts) for part in parts]
     shares = visitor_shares(best)
     assert sum(shares) == pytest.approx(1)

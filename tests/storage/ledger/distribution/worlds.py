@@ -32,7 +32,7 @@ class Deal(msgspec.Struct, frozen=True, kw_only=True):
     restates: bool = False
     half_life: float = 0.0
     drift: float = 0.0  # standard deviation of a day's change, as a share
-    dies_on: int = -1  # the day from which nobody deposits
+    dies_on: int = -1  # the day from which no one deposits
 
 
 class World(msgspec.Struct, frozen=True, kw_only=True):

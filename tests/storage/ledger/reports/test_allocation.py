@@ -65,7 +65,7 @@ def parts_of(amount: int, weights: list[int]) -> list[int]:
 
 
 def model(facts: DayFacts) -> dict[Key, dict[str, int]]:
-    """What each place is told of each measure."""
+    """What each place is allocated of each measure."""
     places = participants(facts) or {(0, 0): {}}
     values: dict[Key, dict[str, int]] = {key: {} for key in places}
     for row in facts.revenue:

@@ -37,7 +37,7 @@ def test_a_row_with_a_campaign_code_belongs_to_that_campaign() -> None:
 
 
 def test_a_row_with_an_unknown_click_is_allocated_by_clicks_to_the_micro_unit() -> None:
-    facts = DayFacts(day=DAY, clicks=[visits(1, 2), visits(2, 1)], revenue=[said(sub="nobody", commission_cpa=100)])
+    facts = DayFacts(day=DAY, clicks=[visits(1, 2), visits(2, 1)], revenue=[said(sub="no one", commission_cpa=100)])
     rows = by_group(report(facts))
     assert (rows["c1"].commission, rows["c2"].commission) == (67, 33)
     assert rows["c1"].allocated
@@ -197,7 +197,7 @@ def test_visits_of_a_site_without_campaign_carry_the_revenue_to_the_site() -> No
     assert (row.clicks, row.commission, row.first_deposits) == (3, 5, Layers(None, 1, 1))
 
 
-def test_a_tag_nobody_claims_stands_unassigned_with_its_account() -> None:
+def test_a_tag_no_one_claims_stands_unassigned_with_its_account() -> None:
     made = report(DayFacts(day=DAY, revenue=[said(tag="Other", commission_cpa=5)]), by=("day", "campaign"))
     assert made.rows == []
     assert made.unassigned[0].group == {"day": "2026-10-01", "account": "a1", "tag": "Other"}
@@ -244,7 +244,7 @@ def test_without_postbacks_the_platform_counts_on_a_provisional_day_too() -> Non
     assert row.first_deposits == Layers(None, 19, 19)
 
 
-def test_what_nobody_has_given_is_null() -> None:
+def test_what_no_one_has_given_is_null() -> None:
     row = by_group(report(DayFacts(day=DAY, clicks=[visits(1)]), settled=(), since=None))["c1"]
     assert (row.clicks, row.commission, row.ngr, row.spend, row.profit) == (1, None, None, None, None)
     assert row.deposit_amount == Layers()
