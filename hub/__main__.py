@@ -24,20 +24,18 @@ def main() -> None:
     arguments = parser().parse_args()
     try:
         code = run(arguments.work(arguments))
-    except CasinoFluxError as error:
-        code = print_fault(str(error))
     except BaseExceptionGroup as group:  # what a start in several tasks raises
-        cause = next(_leaves(group), None)
-        if cause is None:
+        fault = next(filter(None, map(fault_of, _leaves(group))), None)
+        if fault is None:
             raise
-        code = print_fault(str(cause))
+        code = print_fault(fault)
     except KeyboardInterrupt:
         code = 0
     except BrokenPipeError:  # whoever read the output has seen enough: `… | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
-    except (DBAPIError, sqlite3.Error, OSError) as error:
-        if (fault := database_fault(error)) is None:
+    except (CasinoFluxError, DBAPIError, sqlite3.Error, OSError) as error:
+        if (fault := fault_of(error)) is None:
             raise
         code = print_fault(fault)
     raise SystemExit(code)
@@ -49,8 +47,10 @@ def print_fault(error: str) -> int:
     return 1
 
 
-def database_fault(error: Exception) -> str | None:
-    """What to do about a disk or a database that stopped the command; None if that is not what stopped it."""
+def fault_of(error: BaseException) -> str | None:
+    """What to do about what stopped the command; None if it is a fault of ours."""
+    if isinstance(error, CasinoFluxError):
+        return str(error)
     cause = getattr(error, "orig", error)
     if is_full(error):
         return "the disk is full: make room where the database is, then start again"
@@ -59,11 +59,11 @@ def database_fault(error: Exception) -> str | None:
     return f"the database cannot be used ({str(cause).partition(chr(10))[0][:200]}): see CASINOFLUX_DATABASE_URL"
 
 
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[CasinoFluxError]:
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
     for exception in group.exceptions:
         if isinstance(exception, BaseExceptionGroup):
             yield from _leaves(exception)
-        elif isinstance(exception, CasinoFluxError):
+        else:
             yield exception
 
 

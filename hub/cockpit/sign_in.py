@@ -16,6 +16,7 @@ from hub.requests.limits import Limits
 from hub.requests.user_agents import fetches_preview
 from storage.db import tasks
 
+ENTER = "/cockpit/enter/"  # what a one-time link leads to, with its code
 Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
 MOST_BYTES = 16_000  # of a form whose sender may be a stranger
 _PREFETCHES = ("sec-purpose", "purpose", "x-moz", "x-purpose")
@@ -29,7 +30,7 @@ def sign_in_routes(cockpit: Cockpit, limited: Limits) -> list[HTTPRouteHandler]:
 def _link_routes(cockpit: Cockpit, limited: Limits) -> list[HTTPRouteHandler]:
     runtime, sessions = cockpit.runtime, cockpit.sessions
 
-    @route("/cockpit/enter/{code:str}", http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
+    @route(ENTER + "{code:str}", http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
     async def enter(request: Request[Any, Any, Any], code: FromPath[str]) -> Response[str]:
         """Sign in by a one-time link. What previews links in a chat does not use it up, and where another site's page
         leads here the person is asked first: it may be a link that signs them in as another person."""
@@ -43,7 +44,7 @@ def _link_routes(cockpit: Cockpit, limited: Limits) -> list[HTTPRouteHandler]:
             return await (turned_away(request) if name is None else cockpit.sign_in_as(name, request.url.path))
         return await entered(request, code)
 
-    @post("/cockpit/enter/{code:str}", include_in_schema=False, request_max_body_size=MOST_BYTES)
+    @post(ENTER + "{code:str}", include_in_schema=False, request_max_body_size=MOST_BYTES)
     async def enter_after_all(request: Request[Any, Any, Any], code: FromPath[str]) -> Response[str]:
         if (refused := limits.waiting(limited.sign_ins, limited.address(request.scope))) is not None:
             return refused  # type: ignore[return-value]

@@ -1,6 +1,7 @@
 """The hub's jobs and how often each runs."""
 
 import asyncio
+from datetime import timedelta
 
 from hub.jobs import (
     alerts,
@@ -21,7 +22,7 @@ from hub.postbacks import handler
 from hub.runtime.runtime import Runtime
 from storage.catalogue.distribution import forget as forget_steps
 from storage.clicks import budgets, partitions, retention
-from storage.db import transfer
+from storage.db import touch_marks, transfer
 from storage.postbacks.requests import forget_long_bodies
 from storage.reports import cohort_sums, settle, usual_pages
 from storage.reports.usual_pages import PagesDue
@@ -39,6 +40,17 @@ async def settle_touched(runtime: Runtime) -> None:
         database, deployment.zone, now, currency=deployment.currency, in_helper=ports.pages_in_helper
     ):
         due.note_none_missing()
+
+
+async def touch_after_killed(runtime: Runtime) -> None:
+    """Mark days that a hub on another machine may have owed a mark: one that was killed does so only when it starts.
+
+    On SQLite there is no other hub.
+    """
+    if not runtime.database.sqlite:
+        yesterday = runtime.clock().date() - timedelta(days=1)
+        async with runtime.database.begin() as tx:
+            await touch_marks.touch_latest(tx, since=yesterday)
 
 
 async def sum_cohorts(runtime: Runtime) -> None:
@@ -74,6 +86,7 @@ async def maintain_storage(runtime: Runtime) -> None:
 
 TIMETABLE = (
     Job("settle", 1, settle_touched),
+    Job("marks", 600, touch_after_killed),
     Job("sync", 1, sync.tick),
     Job("cohorts", 5, sum_cohorts),
     Job("outbound", 1, outbound.tick),

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bot.core.command import unknown
+from hub.runtime.helper_process import HelperFailed
 from storage.db.unavailable import CommitUnknown, DatabaseUnavailable, is_locked
 from storage.ledger.errors import CasinoFluxError, ConnectorError, Forbidden, Missing, Refused, TooLong
 
@@ -46,6 +47,8 @@ def from_error(error: CasinoFluxError, *, subject: str | None = None) -> Respons
         return problem(503, str(error))
     if isinstance(error, DatabaseUnavailable):
         return problem(503, str(error), headers={"retry-after": "5"})
+    if isinstance(error, HelperFailed):
+        return problem(503, str(error))
     if isinstance(error, Missing) and error.field == subject:
         return problem(404, str(error), error.field)
     if isinstance(error, Refused):

@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import MutableMapping
+from contextlib import suppress
 from typing import Any, TextIO
 
 import stamina.instrumentation
@@ -32,8 +33,19 @@ def _printable(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> M
     }
 
 
+class _OwnLines(structlog.PrintLogger):
+    """Prints our own lines; a log whose disk is full or whose reader has gone must not stop what is logged."""
+
+    def msg(self, message: str) -> None:
+        with suppress(OSError, ValueError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
+
+
 def log_warnings() -> None:
     """Warnings of libraries, to standard error."""
+    logging.raiseExceptions = False  # the same for theirs
     lines = logging.StreamHandler()
     lines.setFormatter(OneLine("%(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[lines])
@@ -70,6 +82,6 @@ def quiet_logs(file: TextIO | None = None) -> None:
             _printable,
             structlog.processors.LogfmtRenderer(key_order=("timestamp", "level", "event")),
         ],
-        logger_factory=structlog.PrintLoggerFactory(file),
+        logger_factory=lambda *_names: _OwnLines(file),
         cache_logger_on_first_use=True,
     )

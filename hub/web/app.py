@@ -17,6 +17,7 @@ from hub.clicks.handler import Clicks, is_click_path
 from hub.cockpit import handler
 from hub.cockpit.page import Cockpit
 from hub.cockpit.problem_page import as_page
+from hub.cockpit.sign_in import ENTER
 from hub.jobs import sync
 from hub.jobs.scheduler import Jobs
 from hub.jobs.timetable import TIMETABLE
@@ -24,6 +25,7 @@ from hub.postbacks import old_addresses
 from hub.postbacks.handler import Postbacks
 from hub.requests import limits, problems, request_ids
 from hub.requests.bodies import in_time
+from hub.requests.heads import allowing_head, answer_head
 from hub.requests.limits import Limits
 from hub.runtime import boot, offline_start
 from hub.runtime.helper_process import HelperProcess
@@ -84,9 +86,15 @@ class Hub(Litestar):
             if refused is not None:
                 await refused.to_asgi_response(None, Request(scope))(scope, receive, send)
                 return
-            await self.runtime.database.pace.run(super().__call__(scope, receive, send))
+            await self.runtime.database.pace.run(self._routed(scope, receive, allowing_head(send)))
             return
         await super().__call__(scope, receive, send)
+
+    async def _routed(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["method"] == "HEAD" and not scope["path"].startswith(ENTER):  # whose GET uses up what it is asked for
+            await answer_head(super().__call__, scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
     async def _from_another_tracker(self, scope: Any, receive: Any, send: Any) -> bool:
         """Whether it was a link or a postback address of a tracker a team has moved from, on the team's own domain."""
@@ -119,7 +127,7 @@ def create_app(settings: Settings, *, only: str | None = None, away: bool = Fals
     runtime.state |= {"clicks": clicks, "postbacks": postbacks, "sites": sites, "chats": chats, "loop_lag": LoopLag()}
     limited, cockpit = Limits(settings), Cockpit(runtime)
     ports.listeners += [clicks.refresh, postbacks.refresh, sites.refresh]
-    serving: list[Any] = [runtime.state["loop_lag"], clicks, postbacks, sites]
+    serving: list[Any] = [clicks, postbacks, sites]
     working: list[Any] = [chats, SnapshotKeeper(runtime)]  # those that need the database
     if only in {None, "jobs"}:
         working += [sync.of(runtime), Jobs(runtime, TIMETABLE)]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from litestar import HttpMethod, Response, get, route
+from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 from sqlalchemy import func, select, text
 
@@ -15,8 +15,6 @@ from storage.tables import faults
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
-
-_ASKED = [HttpMethod.GET, HttpMethod.HEAD]
 
 #: Metrics of the click path that say how things are now.
 GAUGES = {
@@ -43,11 +41,11 @@ COUNTERS = {
 def health_routes(runtime: Runtime) -> list[HTTPRouteHandler]:
     """`/healthz`, `/readyz`, `/metrics`."""
 
-    @route("/healthz", http_method=_ASKED, include_in_schema=False)
+    @get("/healthz", include_in_schema=False)
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @route("/readyz", http_method=_ASKED, include_in_schema=False)
+    @get("/readyz", include_in_schema=False)
     async def readyz() -> Response[bytes]:
         """200 while requests can be served: the database is read, clicks go into it and not to the spool.
 

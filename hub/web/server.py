@@ -37,6 +37,8 @@ async def serve(
     app = create_app(settings, only=only, away=away)
     async with app.lifespan():
         gc_tuning.settle_down()
+        loop_lag = app.runtime.state["loop_lag"]
+        await loop_lag.start()  # not before: no request waits yet, and the start holds the loop for long
         if only in {"jobs", "bots"}:
             await stopping.wait()
         else:
@@ -45,6 +47,7 @@ async def serve(
                 print(f"CasinoFlux listens on {_welcome(settings, host, port)}", flush=True)  # noqa: T201
             await stopping.wait()
             await serving.stop()
+        await loop_lag.stop()
     leave_soon()
     await asyncio.to_thread(tracer.stop)
     error_reports.stop()

@@ -173,6 +173,8 @@ class Writer:
         while True:
             await asyncio.sleep(_TICK)
             self.full.clear()
+            if self._database.direct is not None:
+                await self._database.direct.watch_logs()
             self._check_file()
             if self._counts or self._due() or self._state.touches.waiting() or self._orphans_due():
                 self._wake.set()

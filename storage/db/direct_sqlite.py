@@ -20,11 +20,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from storage.db.joined_work import JoinedWork
-from storage.db.unavailable import DatabaseFile, DatabaseUnavailable, is_locked
+from storage.db.unavailable import LOCKED, DatabaseFile, DatabaseUnavailable, Inode, is_locked, named_full
+from storage.db.write_lock import WriteLock
 
 T = TypeVar("T")
 _PAUSE = 0.001  # seconds between two tries while another process writes
 AUTOMATIC = 4_000  # pages in the write-ahead log at which a COMMIT brings them into the file whatever it carries
+_RESCUE_TRIES, _RESCUE_PAUSE = 50, 0.1  # how often, and after how many seconds, a lost log is brought in again
 BESIDE = 1.0  # seconds after one that was urgent
 _PRAGMAS = (
     "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-8000", "temp_store=MEMORY",
@@ -48,7 +50,7 @@ FULL_BATCHES, FEW_CLICKS = Log(250, 15, 50), Log(1_000, 5, 20)
 class DirectSqlite:
     """The process's connections for short transactions; opened at first use, and again after a fault."""
 
-    def __init__(self, file: DatabaseFile, lock: asyncio.Lock, joined: JoinedWork) -> None:
+    def __init__(self, file: DatabaseFile, lock: WriteLock, joined: JoinedWork) -> None:
         self._file = file
         self._lock = lock
         self._joined = joined
@@ -57,6 +59,7 @@ class DirectSqlite:
         self._logged = 0  # pages in the write-ahead log, about
         self._urgent_until = 0.0
         self._tx: SyncConnection | None = None
+        self._logs: dict[str, Inode | None] = {}  # as they were when that connection first wrote
         self._reader: SyncConnection | None = None
 
     def read(self, work: Callable[["SyncConnection"], Awaitable[T]]) -> T:
@@ -86,7 +89,9 @@ class DirectSqlite:
             async with asyncio.timeout(patience):
                 await self._lock.acquire()
         except TimeoutError:
-            raise DatabaseUnavailable("another transaction of this process does not end") from None
+            raise DatabaseUnavailable(
+                LOCKED if self._lock.outside else "another transaction of this process does not end"
+            ) from None
         try:
             tx = await self._begin(deadline)
             try:
@@ -104,7 +109,9 @@ class DirectSqlite:
                 self._logged = (0 if moves else self._logged) + (log.of_clicks if is_small else log.of_others)
             except BaseException as error:
                 self._rollback(tx)
-                self._joined.failed(error)
+                self._joined.failed(fault := named_full(error))
+                if fault is not error:
+                    raise fault from None
                 raise
             self._joined.committed()
         finally:
@@ -116,14 +123,17 @@ class DirectSqlite:
                 self._file.check()
                 tx = self._tx = self._tx or self._open()
                 tx.raw.execute("BEGIN IMMEDIATE")
+                if not self._logs and self._file.path:
+                    self._logs = self._file.logs()
                 return tx
             except sqlite3.OperationalError as error:
                 if not is_locked(error):
                     self._drop()
                     raise
                 if time.monotonic() >= deadline:
-                    raise DatabaseUnavailable("the database is locked by another process") from None
-            await asyncio.sleep(_PAUSE)
+                    raise DatabaseUnavailable(LOCKED) from None
+            with self._lock.waits_outside():
+                await asyncio.sleep(_PAUSE)
 
     def _open(self, *pragmas: str) -> "SyncConnection":
         raw = sqlite3.connect(
@@ -168,8 +178,29 @@ class DirectSqlite:
         except sqlite3.Error:
             self._drop()
 
+    async def watch_logs(self) -> None:
+        """Notice that the write-ahead log or its index was deleted or replaced: commits would go into a file without a
+        name, and be gone with this process. What is in it is brought into the database then, and nothing more written.
+        """
+        if self._lost_log() is None:
+            return
+        async with self._lock:
+            if (tx := self._tx) is None or (name := self._lost_log()) is None:
+                return
+            tries = _RESCUE_TRIES
+            while tries and not _moved_all(tx.raw):
+                tries -= 1
+                await asyncio.sleep(_RESCUE_PAUSE)
+            self._file.lose_log(name)
+
+    def _lost_log(self) -> str | None:
+        if self._tx is None or not self._logs or self._file.moved:
+            return None
+        now = self._file.logs()
+        return next((name for name, inode in self._logs.items() if now[name] != inode), None)
+
     def _drop(self) -> None:
-        tx, self._tx = self._tx, None
+        tx, self._tx, self._logs = self._tx, None, {}
         if tx is not None:
             tx.discard()
 
@@ -185,6 +216,14 @@ class DirectSqlite:
         if self._commits is not None:
             self._commits.end()
             self._commits = None
+
+
+def _moved_all(raw: sqlite3.Connection) -> bool:
+    """Whether all of the write-ahead log is in the database now; readers of older states may keep a part of it back."""
+    with suppress(sqlite3.Error):
+        _, pages, moved = raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        return bool(pages == moved)
+    return False
 
 
 def _end(raw: sqlite3.Connection, *, moves: bool) -> None:

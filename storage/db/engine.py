@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -22,14 +22,17 @@ from storage.db.postgres_connection import driver_of
 from storage.db.reused_connection import ReusedConnection
 from storage.db.turns import give_way
 from storage.db.unavailable import (
+    LOCKED,
     CommitUnknown,
     DatabaseFile,
     DatabaseUnavailable,
+    full_disk_named,
     is_locked,
     is_lost,
     is_read_only,
     is_unavailable,
 )
+from storage.db.write_lock import WriteLock
 
 T = TypeVar("T")
 Work = Callable[[AsyncConnection], Awaitable[T]]
@@ -39,28 +42,6 @@ REST = 4.0  # times the time that a batch took: so long many clicks have the wri
 SHARING = 5  # times rounds.PIECE that the batches of one writer take which share a transaction of SQLite
 RECONNECT = 1.0  # seconds in which a connection that was refused is tried for again
 FIRST_PAUSE = 0.1  # seconds before the second try; doubled each time
-
-
-class WriteLock(asyncio.Lock):
-    """The lock of this process's writers, which knows how many wait for it; who holds it waits for no turn."""
-
-    def __init__(self, pace: Pace) -> None:
-        super().__init__()
-        self.waiting = 0
-        self._pace = pace
-
-    async def acquire(self) -> Literal[True]:
-        self.waiting += 1
-        try:
-            await super().acquire()
-            self._pace.held_up = self._pace.stepping
-            return True
-        finally:
-            self.waiting -= 1
-
-    def release(self) -> None:
-        self._pace.held_up = False
-        super().release()
 
 
 class Database:
@@ -106,13 +87,21 @@ class Database:
         """
         self.check()
         if not self.sqlite:
-            async with self._postgres_transaction() as connection:
-                yield connection
+            with full_disk_named():
+                async with self._postgres_transaction() as connection:
+                    yield connection
             return
+        with full_disk_named():
+            async with self._sqlite_transaction(patience) as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def _sqlite_transaction(self, patience: float) -> AsyncIterator[AsyncConnection]:
         async with self.write_lock:
             self.file.check()
             async with self.engine.connect() as connection:
-                await _begin(connection, patience)
+                with self.write_lock.waits_outside():
+                    await _begin(connection, patience)
                 try:
                     self.file.check()  # it may have been moved while its lock was waited for
                     yield connection
@@ -205,7 +194,7 @@ class Database:
             async with self.begin() as tx:
                 return await work(tx)
         if self.pace.is_busy:
-            with suppress(Alone):
+            with suppress(Alone), full_disk_named():
                 return cast(T, await self._joined.run(lambda tx: run_without_suspending(work(tx))))
         async with self.direct.transaction(patience) as direct:
             result = run_without_suspending(work(cast(AsyncConnection, direct)))
@@ -330,7 +319,7 @@ async def _begin(connection: AsyncConnection, patience: float) -> None:
             if not is_locked(error):
                 raise
             if time.monotonic() >= deadline:
-                raise DatabaseUnavailable("the database is locked by another process") from None
+                raise DatabaseUnavailable(LOCKED) from None
 
 
 async def behind_pooler(database: Database) -> bool:

@@ -36,13 +36,18 @@ def days_being_written() -> tuple[tuple[int, date], ...]:
     return tuple(_being_written)
 
 
-async def touch_latest(tx: AsyncConnection) -> None:
-    """Mark each team's last days with clicks: a writer that was killed may have owed their mark (one a second)."""
+async def touch_latest(tx: AsyncConnection, *, since: date | None = None) -> None:
+    """Mark each team's last days with clicks: a writer that was killed may have owed their mark (one a second).
+
+    `since`: only of teams that have clicks on or after that day.
+    """
     for team_id in (await tx.execute(select(teams.c.id))).scalars().all():
         last = select(func.max(click_rollup.c.hour)).where(click_rollup.c.team_id == team_id)
         hour = (await tx.execute(last)).scalar_one_or_none()
         if hour is not None:
             day = EPOCH_DAY + timedelta(days=hour // 24)
+            if since is not None and day < since:
+                continue
             await touch(tx, team_id, (day, day - timedelta(days=1)))
 
 

@@ -4,6 +4,8 @@ import errno
 import os
 import sqlite3
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError, ProgrammingError
@@ -11,13 +13,17 @@ from sqlalchemy.exc import DBAPIError, ProgrammingError
 from storage.db.handover import note_path, reason_to_wait
 from storage.ledger.errors import CasinoFluxError
 
+LOCKED = "the database is locked by another process"
 
-def is_full(error: Exception) -> bool:
+
+def is_full(error: BaseException) -> bool:
     """Whether there was no room on the disk."""
     cause = getattr(error, "orig", error)
     if isinstance(cause, sqlite3.Error) and "full" in str(cause):
         return True
-    return isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+    if isinstance(error, OSError):
+        return error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return sqlstate_of(error) == "53100"
 
 
 class DatabaseUnavailable(CasinoFluxError):
@@ -34,6 +40,27 @@ class CommitUnknown(DatabaseUnavailable):
         )
 
 
+def named_full(error: BaseException) -> BaseException:
+    """A database's error that the disk is full as DatabaseUnavailable, so that every face says it; others as they are.
+
+    PostgreSQL's is 53100 (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+    """
+    if is_full(error) and not isinstance(error, OSError):
+        return DatabaseUnavailable("the disk is full: make room where the database is")
+    return error
+
+
+@contextmanager
+def full_disk_named() -> Iterator[None]:
+    """Raises errors as `named_full` has them."""
+    try:
+        yield
+    except Exception as error:
+        if (fault := named_full(error)) is not error:
+            raise fault from None
+        raise
+
+
 class DatabaseFile:
     """Which file an SQLite database is in: one deleted, replaced or overwritten while it is open is never written to.
 
@@ -48,6 +75,7 @@ class DatabaseFile:
         self._inode: Inode | None = None
         self._descriptor: int | None = None
         self._overwritten = False
+        self._lost_log = ""
         self.number = 0  # 0 until a checkpoint has brought it into the file
         self._age = 0
 
@@ -73,6 +101,11 @@ class DatabaseFile:
         """Raises DatabaseUnavailable if the path no longer leads to the database that was opened."""
         if self._inode is None:
             return
+        if self._lost_log:
+            raise DatabaseUnavailable(
+                f"{self._lost_log} was deleted or replaced under the running hub; what was in it has been brought into "
+                f"{self._name}: restart casinoflux, and leave that file alone while it runs"
+            )
         try:
             inode = _inode(os.stat(self.path))  # noqa: PTH116 - half the time of a Path's
         except OSError as error:
@@ -89,13 +122,18 @@ class DatabaseFile:
                 f"stop casinoflux, delete {self._name}-wal if it is left, put the file in place again, and start"
             )
 
+    def logs(self) -> dict[str, "Inode | None"]:
+        """The write-ahead log and its index, as they lie beside the database now."""
+        return {f"{self._name}{suffix}": _inode_of(f"{self.path}{suffix}") for suffix in ("-wal", "-shm")}
+
+    def lose_log(self, name: str) -> None:
+        """Have `check` refuse everything from now on: connections opened later would have another log than ours."""
+        self._lost_log = name
+
     @property
     def moved(self) -> bool:
         """Whether the path leads to another file than the one that is open, or to none."""
-        try:
-            return self._inode is not None and _inode(os.stat(self.path)) != self._inode  # noqa: PTH116
-        except OSError:
-            return True
+        return self._inode is not None and _inode_of(self.path) != self._inode
 
     def close(self) -> None:
         """Call when all connections are closed."""
@@ -124,6 +162,13 @@ this process to that file (POSIX), so it stays open until the last user has clos
 
 def _inode(status: os.stat_result) -> Inode:
     return status.st_dev, status.st_ino
+
+
+def _inode_of(path: str) -> Inode | None:
+    try:
+        return _inode(os.stat(path))  # noqa: PTH116
+    except OSError:
+        return None
 
 
 def _hold(path: str) -> tuple[Inode, int]:

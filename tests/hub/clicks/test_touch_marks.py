@@ -1,10 +1,11 @@
-"""A day with new clicks is marked for merging at most once a second, and once more when the hub stops."""
+"""A day with new clicks is marked for merging at most once a second, once more when the hub stops, or after it died."""
 
 import asyncio
 import time
 
 from sqlalchemy import delete, select
 
+from hub.jobs.timetable import touch_after_killed
 from storage.db.engine import Database
 from storage.tables import touched
 from tests.hub.clicks.click_deployment import click_deployment
@@ -32,3 +33,14 @@ async def test_a_mark_that_is_put_off_costs_no_transaction_and_is_written_when_t
     async with database.read() as tx:
         assert (await tx.execute(select(touched.c.team_id))).scalars().all() == [team_id]
     await database.close()
+
+
+async def test_days_of_a_hub_that_was_killed_and_stays_away_are_marked_by_another(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        await d.get("/c/one", ip="192.0.2.1")
+        async with d.database.begin() as tx:
+            await tx.execute(delete(touched))
+        await touch_after_killed(d.runtime)
+        assert await d.count(touched) == (0 if d.database.sqlite else 2), "the day, and the one before"

@@ -164,6 +164,49 @@ async def test_a_lock_from_outside_is_over_a_second_after_its_release_while_othe
         assert [click.unique_click for click in await d.stored()] == [1, 1]
 
 
+async def test_a_click_behind_a_writer_that_waits_for_another_process_names_that_process(sqlite_url: str) -> None:
+    async with click_deployment(sqlite_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+
+        async def command() -> None:
+            async with d.database.begin() as tx:
+                await tx.execute(text("UPDATE changes SET n = n"))
+
+        with closing(sqlite3.connect(sqlite_url.partition("///")[2], isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            waiting = asyncio.create_task(command())
+            await eventually(lambda: d.database.write_lock.outside, "the command to wait for the other process")
+            assert (await d.get("/c/one", ip="192.0.2.1")).status == 302
+            assert "locked by another process" in d.clicks.writer.down_reason
+        await waiting
+        await recovered(d)
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
+async def test_a_write_ahead_log_that_is_deleted_is_brought_in_and_nothing_more_is_written(
+    sqlite_url: str, tmp_path: Path, suffix: str
+) -> None:
+    path, kept = Path(sqlite_url.partition("///")[2]), tmp_path / "kept.db"
+    async with click_deployment(sqlite_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        await d.get("/c/one", ip="192.0.2.1")
+        path.with_name(path.name + suffix).unlink()
+        await eventually(lambda: d.clicks.health()["database_down"], "the loss to be seen")
+        assert f"{suffix} was deleted" in d.clicks.writer.down_reason
+        shutil.copyfile(path, kept)  # what a hub that is killed now leaves behind
+        assert (await d.get("/c/one", ip="192.0.2.2")).status == 302
+        assert d.clicks.health()["spooled"] == 1
+        for entered in (d.database.begin, d.database.read):
+            with pytest.raises(DatabaseUnavailable, match="restart casinoflux"):
+                async with entered():
+                    pass
+    with closing(sqlite3.connect(kept)) as result:
+        assert result.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert result.execute("SELECT count(*) FROM clicks").fetchone() == (1,)
+
+
 @pytest.mark.parametrize("replaced", [False, True])
 async def test_a_file_that_is_deleted_or_replaced_is_never_written_to(sqlite_url: str, replaced: bool) -> None:
     path = Path(sqlite_url.partition("///")[2])

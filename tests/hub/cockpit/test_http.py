@@ -294,3 +294,24 @@ def test_a_type_names_its_character_set_once(person: httpx.Client) -> None:
     for path, kind in (("/cockpit", "html"), ("/cockpit/reports.csv", "csv"), ("/cockpit/logs/clicks.csv", "csv"),
                        (style[1], "css")):  # fmt: skip
         assert person.get(path).headers["content-type"] == f"text/{kind}; charset=utf-8", path
+
+
+def test_head_answers_what_get_does_without_a_body(hub: Deployment, person: httpx.Client) -> None:
+    own = {"date", "x-request-id", "transfer-encoding"}
+
+    def answered(method: str, path: str) -> tuple[int, dict[str, str]]:
+        with person.stream(method, path, timeout=5) as answer:
+            if method == "HEAD":
+                assert answer.read() == b""
+            return answer.status_code, {name: value for name, value in answer.headers.items() if name not in own}
+
+    links = set(re.findall(r'href="(/cockpit[^"#]*)"', person.get("/cockpit").text))
+    paths = ["/", "/cockpit/reports.csv", "/cockpit/events", "/cockpit/nothing", "/cockpit/do/offer/add",
+             "/schema/openapi.json", "/metrics", "/api/v1/offer/add", *map(unescape, sorted(links))]  # fmt: skip
+    answers = {path: (answered("GET", path), answered("HEAD", path)) for path in paths}
+    assert {path: both for path, both in answers.items() if both[0][0] != both[1][0]} == {}
+    assert all(set(got[1]) == set(asked[1]) for got, asked in answers.values())
+    assert person.options("/cockpit").headers["allow"] == "GET, HEAD, OPTIONS"
+    link = str(hub.run("cockpit")["url"])
+    assert httpx.head(link).status_code == 200
+    assert httpx.get(link).status_code == 303, "a HEAD has not used it up"

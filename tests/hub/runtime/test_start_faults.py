@@ -1,5 +1,8 @@
 """A start that cannot be: one line that names what is wrong and what to do."""
 
+import os
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -132,3 +135,29 @@ async def test_a_backup_of_a_newer_version_is_refused(opened: Callable[[], Any],
     async with opened() as database:
         with pytest.raises(CasinoFluxError, match="of a newer version: install that one"):
             await backup.restore(database, tmp_path / "new.zip")
+
+
+_FULL_IN_THE_MIDDLE = """
+import sqlite3
+import sys
+from hub.__main__ import main
+from hub.runtime import boot
+
+async def recover(_runtime):
+    raise sqlite3.OperationalError("database or disk is full")
+
+boot.recover = recover
+sys.argv = ["casinoflux", "serve", "--port", sys.argv[1]]
+main()
+"""
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_start_is_told_in_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _FULL_IN_THE_MIDDLE, str(free_port())]
+    environment = {**os.environ, "CASINOFLUX_DATABASE_URL": f"sqlite+aiosqlite:///{tmp_path / 'casinoflux.db'}",
+                   "PYTHONPATH": str(Path(__file__).parents[3])}  # fmt: skip
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "make room" in done.stderr

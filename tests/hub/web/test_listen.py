@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ async def test_clicks_postbacks_and_pages_are_served(
         "CASINOFLUX_PUBLIC_URL": f"http://127.0.0.1:{port}",
     }, tmp_path), only="hub")  # fmt: skip
     async with app.lifespan():
+        assert "loop lag" not in {thread.name for thread in threading.enumerate()}, "no request waits for the loop yet"
         link, postback = await set_up(app)
         with caplog.at_level(logging.WARNING):
             serving = await listen(app, host="127.0.0.1", port=port)

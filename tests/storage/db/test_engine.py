@@ -15,6 +15,7 @@ from storage.db import engine, pools, unavailable
 from storage.db.engine import Database
 from storage.db.postgres_connection import driver_of
 from storage.db.schema import upgrade
+from storage.db.unavailable import DatabaseUnavailable
 
 
 async def test_a_writer_waits_for_another_process_and_can_be_broken_off(
@@ -110,3 +111,21 @@ async def test_locking_transactions_follow_one_another_on_one_connection(postgre
     finally:
         await database.close()
         await beside.close()
+
+
+@pytest.mark.parametrize("short", [False, True])
+async def test_a_full_disk_is_told_to_whoever_writes(sqlite_url: str, short: bool) -> None:
+    database = Database(sqlite_url)
+    await upgrade(database)
+
+    async def write(tx: AsyncConnection) -> None:
+        await tx.execute(text("PRAGMA max_page_count=1"))  # no page more than there are
+        await tx.execute(text("INSERT INTO facts (name, value) VALUES ('a', :value)"), {"value": "x" * 100_000})
+
+    async def begin() -> None:
+        async with database.begin() as tx:
+            await write(tx)
+
+    with pytest.raises(DatabaseUnavailable, match="make room where the database is"):
+        await (database.run(write) if short else begin())
+    await database.close()
