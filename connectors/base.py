@@ -28,7 +28,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 
     `credentials` are the fields of the platform's own struct; `report_url` is one pasted from the panel, of which
     only the dates are replaced. `options` override the platform's defaults (`tag_from`, `click_id_from`, paths).
-    `name` keeps the pace of one account apart from another's.
+    Requests are rate-limited by `name`.
     """
 
     timezone: str
@@ -115,7 +115,7 @@ class Platform(ABC):
     tag_from: ClassVar[tuple[str, ...]] = ()  # dimensions that may name the segment, the default first
     click_id_from: ClassVar[tuple[str, ...]] = ()  # where our click id may come back, the default first
     max_days: ClassVar[int] = 31  # longest window of one request
-    pace: ClassVar[float] = 1.0  # requests per second of one account
+    requests_per_second: ClassVar[float] = 1.0  # requests per second of one account
     settings: ClassVar[Mapping[str, str]] = {}  # options of its own, with what they mean
     words: ClassVar[PostbackWords] = PostbackWords()
     #: Rows are grouped by what we ask, so that a repeat is damage; or lines of detail (one per player), to be summed.

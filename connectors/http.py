@@ -1,4 +1,4 @@
-"""The one way out: time-outs, retries, pace, size limits; private addresses refused; no secret in any error."""
+"""The one way out: time-outs, retries, rate limits, size limits; private addresses refused; no secret in any error."""
 
 import asyncio
 import logging
@@ -24,7 +24,7 @@ for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.WARNING)  # they log whole URLs, tokens included
 
 MAX_BYTES = 200_000_000
-BURST = 8  # requests a connection may send at once before its pace tells
+BURST = 8  # requests a connection may send at once before its rate limit applies
 LONGEST_WAIT = 60.0  # seconds of Retry-After that are waited for; a longer one is left to the caller
 _KEPT_ALIVE = 10  # connections kept for later
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -81,7 +81,7 @@ class Http:
         self.seconds = seconds
         self.first_wait = first_wait
         self._client: httpx.AsyncClient | None = None
-        self._paces: dict[str, AsyncLimiter] = {}
+        self._limiters: dict[str, AsyncLimiter] = {}
 
     async def send(
         self,
@@ -96,13 +96,13 @@ class Http:
         redirects: int = 5,
         max_bytes: int = MAX_BYTES,
         seconds: float | None = None,
-        pace: tuple[str, float] | None = None,
+        rate: tuple[str, float] | None = None,
     ) -> Answer:
         """Send a request and read the whole answer, whatever its status.
 
         `params` are added to the URL's own query. Time-outs, broken connections, 429 and 5xx are tried `tries` times
         (`Retry-After` up to 60 s is waited for); the last answer is returned as it is. `secrets` are kept out of
-        errors and are not sent on to another host. `pace` is a connection's name and its requests per second.
+        errors and are not sent on to another host. `rate` is a connection's name and its requests per second.
         Raises Unreachable or TooLarge.
         """
         hidden = tuple(secrets)
@@ -115,7 +115,7 @@ class Http:
         try:
             async for attempt in attempts:
                 with attempt:
-                    await self._keep_pace(pace)
+                    await self._wait_for_rate(rate)
                     return await self._once(request, redirects, max_bytes, seconds or self.seconds, tries)
         except _RetryRequest as again:
             if again.answer is not None:
@@ -140,11 +140,11 @@ class Http:
     async def __aexit__(self, *_exception: object) -> None:
         await self.close()
 
-    async def _keep_pace(self, pace: tuple[str, float] | None) -> None:
-        if pace is None:
+    async def _wait_for_rate(self, rate: tuple[str, float] | None) -> None:
+        if rate is None:
             return
-        name, per_second = pace
-        limiter = self._paces.setdefault(name, AsyncLimiter(BURST, BURST / per_second))
+        name, per_second = rate
+        limiter = self._limiters.setdefault(name, AsyncLimiter(BURST, BURST / per_second))
         await limiter.acquire()
 
     async def _once(self, request: "_Request", redirects: int, max_bytes: int, seconds: float, tries: int) -> Answer:

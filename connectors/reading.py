@@ -42,10 +42,10 @@ async def ask(
     body: bytes | str | None = None,
     per_second: float = 1.0,
 ) -> Answer:
-    """Send a request under the account's pace, its secrets kept out of errors."""
+    """Send a request within the account's rate limit, its secrets kept out of errors."""
     return await http.send(
         method, url, headers=headers, params=params, body=body, secrets=connection.secrets,
-        pace=(connection.name or url, read_float(connection.option("requests_per_second", per_second))),
+        rate=(connection.name or url, read_float(connection.option("requests_per_second", per_second))),
     )  # fmt: skip
 
 

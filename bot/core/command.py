@@ -35,8 +35,8 @@ from bot.core.message import Button, Buttons, Message, Notice, Text
 from bot.core.permissions import Reference, Scope
 from bot.core.tokenizer import DAY_WORDS, RANGE_WORDS, is_day, is_period, split
 from storage.db import config_version
+from storage.db.cooperative import yield_control
 from storage.db.report_database import SAID_FROM, ReportDatabase
-from storage.db.turns import give_way
 from storage.ledger.credentials import HIDDEN, hide_credentials, looks_secret
 from storage.ledger.errors import Forbidden, Refused, TooLong
 from storage.ledger.facts import Role
@@ -362,7 +362,7 @@ async def _run(command: Command, arguments: dict[str, Any], ctx: Context, *, con
     except Forbidden as refusal:
         await _record_refusal(command, ctx, str(refusal))
         raise
-    await give_way()
+    await yield_control()
     consequence = (
         None if confirmed else await _consequence(command.confirm, new, ctx) or _change(command, arguments, ctx)
     )

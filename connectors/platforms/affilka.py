@@ -45,7 +45,7 @@ class Affilka(Platform):
     url_dates = ("from", "to")
     every_measure = True
     tag_from = ("campaign", "promo", "brand", "none")
-    pace = 0.6  # clients space calls by 1.5 to 2 seconds; 429 is common
+    requests_per_second = 0.6  # clients space calls by 1.5 to 2 seconds; 429 is common
     settings: ClassVar[Mapping[str, str]] = {
         "path": f"path of the report, {REPORT} by default",
         "columns": "measure -> the platform's column for it, laid over the usual ones",
@@ -53,7 +53,7 @@ class Affilka(Platform):
         "list_style": '`brackets` (columns[]=a, the default) or `json` (columns=["a"])',
         "to_is_exclusive": "whether the report's `to` is left out; by default a day more is asked for",
         "conversion_currency": "have the platform convert all amounts to this currency",
-        "requests_per_second": "pace of requests, 0.6 by default",
+        "requests_per_second": "requests a second, 0.6 by default",
     }
     words = PostbackWords()
 
@@ -99,7 +99,7 @@ class Affilka(Platform):
         if connection.report_url:
             url = pasted.redated(connection.report_url, {"from": window.first, "to": until})
             url = pasted.paged(url, "page", page) if page > 1 else url
-            return await ask(http, connection, "GET", url, per_second=self.pace)
+            return await ask(http, connection, "GET", url, per_second=self.requests_per_second)
         path = str(connection.option("path", REPORT))
         params = [("async", "false"), ("from", window.first.isoformat()), ("to", until.isoformat())]
         params += _repeated(connection, "columns", connection.option("ask_columns", ASKED))
@@ -119,7 +119,9 @@ class Affilka(Platform):
         token = connection.credentials.get("token", "")
         for written in (token, f"Bearer {token}"):
             headers = {"Authorization": written, "Accept": "application/json"}
-            answer = await ask(http, connection, "GET", url, headers=headers, params=params, per_second=self.pace)
+            answer = await ask(
+                http, connection, "GET", url, headers=headers, params=params, per_second=self.requests_per_second
+            )
             if answer.status not in {401, 403}:
                 break
         return answer

@@ -37,7 +37,7 @@ class Affise(Platform):
     every_measure = True
     tag_from = ("offer", "*")
     click_id_from = tuple(f"sub{n}" for n in range(1, 9))
-    pace = 2.0
+    requests_per_second = 2.0
     settings: ClassVar[Mapping[str, str]] = SETTING | {"columns": "measure -> the report's column for it"}
     words = PostbackWords(
         parameters={"sub1": "click_id", "transactionid": "txn_id", "goal": "event", "sum": "amount"},
@@ -63,7 +63,9 @@ class Affise(Platform):
         ]  # fmt: skip
         url = joined(connection.base_url, "/3.0/stats/custom")
         headers = {"API-Key": connection.credentials.get("api_key", "")}
-        answer = await ask(http, connection, "GET", url, headers=headers, params=params, per_second=self.pace)
+        answer = await ask(
+            http, connection, "GET", url, headers=headers, params=params, per_second=self.requests_per_second
+        )
         return sound(answer, connection)
 
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:

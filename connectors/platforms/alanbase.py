@@ -37,7 +37,7 @@ class Alanbase(Platform):
     every_measure = True
     tag_from = ("offer", "*")
     click_id_from = ("sub1", *(f"sub{n}" for n in range(2, 11)))
-    pace = 3.0
+    requests_per_second = 3.0
     settings: ClassVar[Mapping[str, str]] = SETTING
     words = PostbackWords(
         parameters={f"sub_id_{n}": f"sub{n}" for n in range(2, 11)} | {"sub_id_1": "click_id", "goal": "event"},
@@ -61,7 +61,9 @@ class Alanbase(Platform):
         ]  # fmt: skip
         url = joined(connection.base_url, "/partner/statistic/common")
         headers = {"API-KEY": connection.credentials.get("api_key", ""), "Accept": "application/json"}
-        answer = await ask(http, connection, "GET", url, headers=headers, params=params, per_second=self.pace)
+        answer = await ask(
+            http, connection, "GET", url, headers=headers, params=params, per_second=self.requests_per_second
+        )
         return sound(answer, connection)
 
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:

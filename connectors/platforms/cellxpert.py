@@ -103,7 +103,9 @@ class Cellxpert(Platform):
         login = connection.credentials
         headers = {"affiliateid": login.get("affiliate_id", ""), "x-api-key": login.get("api_key", "")}
         params = [("command", command), *dates, *more]
-        answer = await ask(http, connection, "GET", url, headers=headers, params=params, per_second=self.pace)
+        answer = await ask(
+            http, connection, "GET", url, headers=headers, params=params, per_second=self.requests_per_second
+        )
         return _refused(sound(answer, connection))
 
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:

@@ -36,7 +36,7 @@ class Everflow(Platform):
     every_measure = True
     tag_from = ("offer", "offer_group", "creative", "source_id", "*")
     click_id_from = ("sub1", "sub2", "sub3", "sub4", "sub5", "source_id")
-    pace = 4.0
+    requests_per_second = 4.0
     settings: ClassVar[Mapping[str, str]] = SETTING | {"timezone_id": "Everflow's number of the zone, 67 by default"}
     words = PostbackWords(
         parameters={"transaction_id": "txn_id", "tid": "txn_id"},
@@ -60,7 +60,9 @@ class Everflow(Platform):
         })  # fmt: skip
         url = joined(connection.base_url, "/v1/affiliates/reporting/entity/table")
         headers = {"X-Eflow-Api-Key": connection.credentials.get("api_key", ""), "Content-Type": "application/json"}
-        answer = await ask(http, connection, "POST", url, headers=headers, body=body, per_second=self.pace)
+        answer = await ask(
+            http, connection, "POST", url, headers=headers, body=body, per_second=self.requests_per_second
+        )
         return sound(answer, connection)
 
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:

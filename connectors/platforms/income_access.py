@@ -75,7 +75,7 @@ class IncomeAccess(Platform):
     url_dates = ("reportstartdate", "reportenddate")
     tag_from = ("siteid", "bannerid", "sitename", "*")
     click_id_from = ("", "acid", "c", "*")
-    pace = 2.0
+    requests_per_second = 2.0
     player_columns = PLAYERS
     settings: ClassVar[Mapping[str, str]] = {
         "report": f"report name; by default the first of {', '.join(REPORTS)} that is active",
@@ -118,7 +118,7 @@ class IncomeAccess(Platform):
             url = pasted.redated(connection.report_url, {"reportstartdate": window.first, "reportenddate": window.last})
         else:
             url = self._url(connection, report, window)
-        return sound(await ask(http, connection, "GET", url, per_second=self.pace), connection)
+        return sound(await ask(http, connection, "GET", url, per_second=self.requests_per_second), connection)
 
     def _url(self, connection: Connection, report: str, window: Window) -> str:
         words = {

@@ -68,7 +68,7 @@ class MyAffiliates(Platform):
         path = str(connection.option("path", "/statistics.php?mode=csv&sbm=1&dnl=1&sd=1"))
         plain = joined(connection.base_url, f"{path}&d1=2000-01-01&d2=2000-01-01")
         url = pasted.redated(connection.report_url or plain, {"d1": window.first, "d2": window.last})
-        answer = await ask(http, connection, "GET", url, headers=headers, per_second=self.pace)
+        answer = await ask(http, connection, "GET", url, headers=headers, per_second=self.requests_per_second)
         return await self.read_whole(sound(answer, connection), connection, window)
 
     async def _login(self, http: Http, connection: Connection) -> dict[str, str]:
@@ -87,7 +87,7 @@ class MyAffiliates(Platform):
         }
         answer = await ask(
             http, connection, "POST", base.rstrip("/") + "/oauth/access_token", body=urlencode(form),
-            headers={"Content-Type": "application/x-www-form-urlencoded"}, per_second=self.pace,
+            headers={"Content-Type": "application/x-www-form-urlencoded"}, per_second=self.requests_per_second,
         )  # fmt: skip
         if answer.status in {400, 401, 403}:
             excerpt = snippet(answer.body, connection)

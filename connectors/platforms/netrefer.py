@@ -62,7 +62,7 @@ class NetRefer(Platform):
         for month in months_of(window):
             answer = await ask(
                 http, connection, "GET", f"{url}/{month.first}/{month.last}",
-                headers={"Authorization": f"Bearer {token}"}, per_second=self.pace,
+                headers={"Authorization": f"Bearer {token}"}, per_second=self.requests_per_second,
             )  # fmt: skip
             pages.append(Page("report", sound(answer, connection)))
         return await self.read_whole(bundle(pages), connection, window)
@@ -74,7 +74,7 @@ class NetRefer(Platform):
         answer = await ask(
             http, connection, "POST", str(connection.option("login_url", LOGIN_URL)),
             body=urlencode({"grant_type": "password", **login, "scope": scope}),
-            headers={"Content-Type": "application/x-www-form-urlencoded"}, per_second=self.pace,
+            headers={"Content-Type": "application/x-www-form-urlencoded"}, per_second=self.requests_per_second,
         )  # fmt: skip
         if answer.status in {400, 401, 403}:
             excerpt = snippet(answer.body, connection)

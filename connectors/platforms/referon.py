@@ -46,7 +46,7 @@ class ReferOn(Platform):
     async def fetch(self, http: Http, connection: Connection, window: Window) -> Report:
         dates = {"from": window.first, "to": last_requested_day(connection, window)}
         url = pasted.redated(connection.report_url or "", dates)
-        answer = await ask(http, connection, "GET", url, per_second=self.pace)
+        answer = await ask(http, connection, "GET", url, per_second=self.requests_per_second)
         return await self.read_whole(sound(answer, connection), connection, window)
 
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:

@@ -35,7 +35,7 @@ class Scaleo(Platform):
     every_measure = True
     tag_from = ("offer_id", "offer", "*")
     click_id_from = ("aff_param1", *(f"aff_param{n}" for n in range(2, 6)), "sub_id1", "*")
-    pace = 2.0
+    requests_per_second = 2.0
     settings: ClassVar[Mapping[str, str]] = SETTING | {
         "breakdown": "breakdowns to ask for, `day,offer,` and the click id's by default",
         "columns": "measure -> the report's column for it",
@@ -60,7 +60,7 @@ class Scaleo(Platform):
         url = joined(connection.base_url, "/api/v2/affiliate/reports/statistics")
         answer = await ask(
             http, connection, "POST", url, params=[("api-key", connection.credentials.get("api_key", ""))],
-            headers={"Content-Type": "application/json"}, body=body, per_second=self.pace,
+            headers={"Content-Type": "application/json"}, body=body, per_second=self.requests_per_second,
         )  # fmt: skip
         return sound(answer, connection)
 

@@ -91,7 +91,9 @@ class Smartico(Platform):
         ]
         url = joined(connection.base_url, path)
         headers = {"authorization": connection.credentials.get("api_key", "")}
-        answer = await ask(http, connection, "GET", url, headers=headers, params=params, per_second=self.pace)
+        answer = await ask(
+            http, connection, "GET", url, headers=headers, params=params, per_second=self.requests_per_second
+        )
         return sound(answer, connection)
 
     def _groups(self, connection: Connection) -> list[str]:

@@ -81,7 +81,9 @@ class TrackBox(Platform):
                 "page": str(number),
             })  # fmt: skip
             url = joined(connection.base_url, "/api/pull/customers")
-            answer = await ask(http, connection, "POST", url, headers=headers, body=body, per_second=self.pace)
+            answer = await ask(
+                http, connection, "POST", url, headers=headers, body=body, per_second=self.requests_per_second
+            )
             content = _content(sound(answer, connection), connection)
             more = number < (read_count(_meta(content).get("lastPage")) or 1)
             return self._stripped(content, connection), more

@@ -39,7 +39,7 @@ class Tune(Platform):
     every_measure = True
     tag_from = ("offer_id", "source", "*")
     click_id_from = (*(f"affiliate_info{n}" for n in range(1, 6)), "source")
-    pace = 3.0
+    requests_per_second = 3.0
     settings: ClassVar[Mapping[str, str]] = SETTING | {
         "path": "path of the API at a `base_url`, /Apiv3/json by default",
         "columns": "measure -> the report's column for it, such as Stat.ftd or Goal.name, which is asked for",
@@ -74,7 +74,9 @@ class Tune(Platform):
         network = connection.credentials.get("network_id", "")
         path = str(connection.option("path", "/Apiv3/json"))
         url = joined(connection.base_url or f"https://{network}.api.hasoffers.com", path)
-        return sound(await ask(http, connection, "GET", url, params=params, per_second=self.pace), connection)
+        return sound(
+            await ask(http, connection, "GET", url, params=params, per_second=self.requests_per_second), connection
+        )
 
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
         sheet, stated, sizes = Sheet(self, connection, window, raw), None, [0]

@@ -54,7 +54,7 @@ class Api:
         self._http, self._secrets, self._key = http, tuple(secrets), key
         self.headers = dict(headers or {})
         self._params = tuple(params)
-        self._pace = (f"{title} {self.base}", per_second)
+        self._rate = (f"{title} {self.base}", per_second)
         self.patience = 0.0
 
     async def get(self, path: str, params: Iterable[tuple[str, str]] = ()) -> Any:
@@ -84,7 +84,7 @@ class Api:
             headers["Content-Type"] = "application/json"
         return await self._http.send(
             method, f"{self.base}{path}", params=[*self._params, *params], headers=headers, body=body,
-            secrets=self._secrets, tries=TRIES, pace=self._pace,
+            secrets=self._secrets, tries=TRIES, rate=self._rate,
         )  # fmt: skip
 
     def decoded(self, answer: Answer) -> Any:

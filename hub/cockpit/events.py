@@ -18,7 +18,7 @@ from bot.render.figures import amount
 from hub.cockpit.page import Cockpit
 from storage.catalogue.names import slug
 from storage.db import tasks
-from storage.db.turns import in_turns
+from storage.db.cooperative import cooperative
 from storage.ledger.clicks.click_id import instant_of
 from storage.ledger.facts import Reason
 from storage.tables import campaigns, clicks, conversions, offers, sites, sources, user_agents
@@ -71,7 +71,7 @@ class Feed:
         queue: asyncio.Queue[list[Sent]] = asyncio.Queue(maxsize=KEPT)
         self._listeners.add(queue)
         if self._task is None or self._task.done():
-            self._task = tasks.start_loop("live events", lambda: self._runtime.database.pace.run(self._poll()))
+            self._task = tasks.start_loop("live events", lambda: self._runtime.database.loop_share.run(self._poll()))
         return queue
 
     def leave(self, queue: "asyncio.Queue[list[Sent]]") -> None:
@@ -89,7 +89,7 @@ class Feed:
         """Read what is new until the last listener has left; started again after a failure."""
         self._click = -1  # while no page listened, more may have happened than a page shows
         while self._listeners:
-            if events := [Sent(event, _encoded(event)) async for event in in_turns(await self._new())]:
+            if events := [Sent(event, _encoded(event)) async for event in cooperative(await self._new())]:
                 self._recent.extend(events)
                 for queue in self._listeners:
                     if not queue.full():
@@ -124,7 +124,7 @@ class Feed:
         rows = list(reversed((await tx.execute(newest)).all()))
         if rows and not latest:
             self._click = rows[-1].id
-        return [self._click_event(row) async for row in in_turns(rows)]
+        return [self._click_event(row) async for row in cooperative(rows)]
 
     def _click_event(self, row: Any) -> Event:
         click = self._codec.encode(row.id)

@@ -24,7 +24,7 @@ from hub.cockpit.parts import options, state
 from hub.cockpit.session import CSRF_FIELD, Session, Sessions
 from hub.runtime.runtime import Runtime
 from storage.clicks.queries import ensure_codec
-from storage.db.turns import give_way, in_turns
+from storage.db.cooperative import cooperative, yield_control
 from storage.ledger.clicks.click_id import Codec
 from storage.ledger.errors import CasinoFluxError, Forbidden, Missing, Refused
 
@@ -140,9 +140,9 @@ class Visit:
         return result
 
     async def together(self, *work: Coroutine[Any, Any, Any]) -> Any:
-        """The results of what this request does at the same time, all of it at the pace of the request."""
-        pace = self.cockpit.runtime.database.pace
-        return await asyncio.gather(*(pace.run(one) for one in work))
+        """The results of what this request does at the same time, all of it at the loop_share of the request."""
+        loop_share = self.cockpit.runtime.database.loop_share
+        return await asyncio.gather(*(loop_share.run(one) for one in work))
 
     async def ask_if_allowed(self, name: str, **arguments: Any) -> Any:
         """A command's result, or None where this person may not ask."""
@@ -184,7 +184,7 @@ class Visit:
 
     async def html(self, template: str, *, section: str, title: str, status: int = 200, **data: Any) -> Response[str]:
         """The page; clicks that the same process answers go on while it is written."""
-        await give_way()
+        await yield_control()
         toast = _toast(self.request.cookies.get(self.cockpit.flash, ""))
         pieces = (await self.cockpit.template(template)).generate(
             visit=self, show=self.show, section=section, title=title, menu=MENU, toast=toast, **data
@@ -206,12 +206,12 @@ class Visit:
 
 async def _written(pieces: Iterator[str]) -> str:
     """A page out of its pieces; the event loop has its turn as in `each`."""
-    return "".join([piece async for piece in in_turns(pieces)])
+    return "".join([piece async for piece in cooperative(pieces)])
 
 
 async def each(items: Sequence[T], make: Callable[[T], R]) -> list[R]:
     """`make` of each; the event loop has its turn every few milliseconds."""
-    return [make(item) async for item in in_turns(items)]
+    return [make(item) async for item in cooperative(items)]
 
 
 def _toast(value: str) -> Toast | None:
@@ -270,7 +270,7 @@ class Cockpit:
                 session = await self.sessions.find(request)
                 if session is None:
                     return await self.sign_in_first()
-                await give_way()
+                await yield_control()
                 return await self._carefully(page, Visit(self, request, session))
 
             return get(path, include_in_schema=False, name=f"cockpit {path}")(handle)

@@ -25,7 +25,7 @@ log = structlog.get_logger()
 CLAIMED = 4  # times as many as may be under way: taken ahead, so that none waits for the database
 SECONDS = 10.0  # of waiting for a source's answer
 PATIENCE = 300.0  # seconds of one tick; what is left waits for the next
-MOST_CONNECTIONS = 1000  # to one host; the pace is what bounds them
+MOST_CONNECTIONS = 1000  # to one host; the rate limit is what bounds them
 _LAST_ANSWERS = 3.0  # seconds that those under way get at the end: a stop waits for five
 _FLUSH = 0.25
 _LOOK = 1.0
@@ -43,17 +43,17 @@ async def tick(runtime: Runtime) -> None:
         await DeliveryRun(runtime).run()
 
 
-class Pace:
-    """The gate of one source at one host: so many at once, evenly spread, no faster than the source allows."""
+class SourceLimiter:
+    """Limits requests to one source at one host: so many at once, evenly spread, no faster than the source allows."""
 
     def __init__(self, concurrency: int = CONCURRENCY) -> None:
         self.concurrency = concurrency
-        self.gate = asyncio.Semaphore(concurrency)
+        self.semaphore = asyncio.Semaphore(concurrency)
         self._next = 0.0
         self._answers = 0.0  # seconds, on average
 
-    async def begin(self, per_second: float | None) -> None:
-        """Wait for one's turn, inside the gate; `per_second` is the most that may begin, None: as fast as it answers.
+    async def acquire(self, per_second: float | None) -> None:
+        """Wait, inside the semaphore, until a request may begin: `per_second` at most; None: as fast as it answers.
 
         Answers that come together would be handled together, and clicks wait meanwhile: so begins are spread over half
         the time an answer takes.
@@ -67,18 +67,18 @@ class Pace:
         if mine > now:
             await asyncio.sleep(mine - now)
 
-    def took(self, seconds: float) -> None:
+    def answered(self, seconds: float) -> None:
         """An answer came after so long."""
         self._answers += (seconds - self._answers) * (_AVERAGING if self._answers else 1.0)
 
 
 class DeliveryRun:
-    """One stretch of delivering: hosts side by side, each at its own pace, results stored many at a time."""
+    """One stretch of delivering: hosts side by side, each at its own rate, results stored many at a time."""
 
     def __init__(self, runtime: Runtime, *, concurrency: int = CONCURRENCY) -> None:
         self._runtime = runtime
         self._concurrency = concurrency
-        self._paces: dict[tuple[str, int], Pace] = runtime.state.setdefault("outbound_paces", {})
+        self._limiters: dict[tuple[str, int], SourceLimiter] = runtime.state.setdefault("outbound_limiters", {})
         self._clients: dict[str, Http] = {}
         self._busy: dict[str, int] = {}
         self._done: list[Attempt] = []
@@ -131,7 +131,9 @@ class DeliveryRun:
 
     def _room(self, host: str) -> int:
         """How many to take: in whole handfuls, and never so many that the last of them would wait for long."""
-        concurrency = sum(pace.concurrency for (of, _), pace in self._paces.items() if of == host) or self._concurrency
+        concurrency = (
+            sum(limiter.concurrency for (of, _), limiter in self._limiters.items() if of == host) or self._concurrency
+        )
         room = concurrency * CLAIMED - self._busy.get(host, 0)
         return room if room >= concurrency else 0
 
@@ -146,18 +148,18 @@ class DeliveryRun:
 
     def _begin(self, postback: Claimed) -> None:
         self._busy[postback.host] = self._busy.get(postback.host, 0) + 1
-        task = asyncio.create_task(self._send(self._pace(postback), postback))
+        task = asyncio.create_task(self._send(self._limiter(postback), postback))
         self._tasks.add(task)
         self._waiting.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(self._waiting.discard)
 
-    def _pace(self, postback: Claimed) -> Pace:
+    def _limiter(self, postback: Claimed) -> SourceLimiter:
         concurrency = max(1, int(postback.options.get("concurrency") or self._concurrency))
-        pace = self._paces.get((postback.host, postback.source_id))
-        if pace is None or pace.concurrency != concurrency:
-            pace = self._paces[postback.host, postback.source_id] = Pace(concurrency)
-        return pace
+        limiter = self._limiters.get((postback.host, postback.source_id))
+        if limiter is None or limiter.concurrency != concurrency:
+            limiter = self._limiters[postback.host, postback.source_id] = SourceLimiter(concurrency)
+        return limiter
 
     def _client(self, host: str) -> Http:
         """A host's own connections: one that is slow keeps none from the others."""
@@ -186,16 +188,16 @@ class DeliveryRun:
         for client in self._clients.values():
             await client.close()
 
-    async def _send(self, pace: Pace, postback: Claimed) -> None:
+    async def _send(self, limiter: SourceLimiter, postback: Claimed) -> None:
         task = asyncio.current_task()
         try:
-            async with pace.gate:
-                await pace.begin(_per_second(postback))
+            async with limiter.semaphore:
+                await limiter.acquire(_per_second(postback))
                 if task is not None:
                     self._waiting.discard(task)
                 began = asyncio.get_running_loop().time()
                 attempt = await self._try(self._client(postback.host), postback)
-                pace.took(asyncio.get_running_loop().time() - began)
+                limiter.answered(asyncio.get_running_loop().time() - began)
             self._done.append(attempt)
         except asyncio.CancelledError:
             self._unsent.append(postback.id)

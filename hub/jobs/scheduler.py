@@ -82,7 +82,7 @@ class Jobs:
         if task:
             self._running.add(task)
         try:
-            ran = await self._runtime.database.pace.run(self._run_leased(job))
+            ran = await self._runtime.database.loop_share.run(self._run_leased(job))
         except Exception as error:
             tasks.monitor.failed(job.name, error)
         except asyncio.CancelledError:

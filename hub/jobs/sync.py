@@ -59,7 +59,7 @@ class Syncs:
         claimed = await self.runtime.database.run(self._claim)
         for run in claimed:
             if run is not None:
-                work = self.runtime.database.pace.run(self._work(run))
+                work = self.runtime.database.loop_share.run(self._work(run))
                 task = asyncio.create_task(work, name=f"sync {run.account_id}")
                 self.going[task] = run
                 task.add_done_callback(lambda done: self.going.pop(done, None))

@@ -139,7 +139,7 @@ def _send_and_receive(child: "subprocess.Popen[bytes]", request: tuple[Any, ...]
 
 def main() -> None:
     """The helper process. What a job prints goes to standard error: standard output carries the answers."""
-    _give_way()
+    _lower_priority()
     settle_down()
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -153,7 +153,7 @@ def main() -> None:
             _answer(answers, runner.run(_outcome(job, arguments)))
 
 
-def _give_way() -> None:
+def _lower_priority() -> None:
     """Run when nothing else wants the processor; on an only core beside it: a busy hub would leave nothing of that."""
     if not hasattr(os, "sched_getaffinity"):  # no Linux
         os.nice(NICE)

@@ -86,7 +86,7 @@ class Hub(Litestar):
             if refused is not None:
                 await refused.to_asgi_response(None, Request(scope))(scope, receive, send)
                 return
-            await self.runtime.database.pace.run(self._routed(scope, receive, allowing_head(send)))
+            await self.runtime.database.loop_share.run(self._routed(scope, receive, allowing_head(send)))
             return
         await super().__call__(scope, receive, send)
 

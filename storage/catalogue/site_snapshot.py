@@ -7,7 +7,7 @@ from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.catalogue import site_files, sites, variant_distribution
-from storage.db.turns import in_turns
+from storage.db.cooperative import cooperative
 from storage.tables import domains, site_variants
 from storage.tables import sites as table
 
@@ -69,7 +69,7 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
 
 async def load(tx: AsyncConnection) -> Serving:
     """Every site of every team. Clicks are answered meanwhile."""
-    rows = [row async for row in in_turns(await tx.execute(select(table).order_by(table.c.id)))]
+    rows = [row async for row in cooperative(await tx.execute(select(table).order_by(table.c.id)))]
     ids = [row.id for row in rows]
     cards = await sites.cards(tx, ids)
     hosts: dict[int | None, list[str]] = {}
@@ -89,7 +89,7 @@ async def load(tx: AsyncConnection) -> Serving:
         msgspec.structs.replace(
             _served(row, cards[row.id], tried.get(row.id, []), tuple(hosts.get(row.id, ()))), files=row.id in own
         )
-        async for row in in_turns(rows)
+        async for row in cooperative(rows)
     ]
     return Serving(sites=tuple(served), hosts=team_by_host, moved=moved)
 

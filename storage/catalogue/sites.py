@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.catalogue.groups import Sorted, sorting_of, status_of
 from storage.catalogue.markets import market
-from storage.db.turns import in_turns
+from storage.db.cooperative import cooperative
 from storage.tables import casinos, domains, offers, site_offers, site_versions, sites
 
 DRAFT, PUBLISHED, PAUSED = "draft", "published", "paused"
@@ -129,7 +129,7 @@ async def cards(tx: AsyncConnection, site_ids: Sequence[int]) -> dict[int, list[
         .order_by(site_offers.c.site_id, site_offers.c.position)
     )
     cards_of: dict[int, list[Row[Any]]] = {site_id: [] for site_id in site_ids}
-    async for row in in_turns(await tx.execute(query)):
+    async for row in cooperative(await tx.execute(query)):
         cards_of[row.site_id].append(row)
     return cards_of
 

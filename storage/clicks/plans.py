@@ -14,7 +14,7 @@ from storage.catalogue import distribution, placements
 from storage.catalogue.placements import NO_PLACEMENTS, Placements
 from storage.clicks.caps import period_of
 from storage.clicks.write_jobs import Budget, Cap, Click
-from storage.db.turns import in_turns
+from storage.db.cooperative import cooperative
 from storage.ledger.addresses import origin_of
 from storage.ledger.clicks.compiled_conditions import RuleIndex, asked, compiled
 from storage.ledger.clicks.macros import SUBS, Template
@@ -236,8 +236,8 @@ async def load(
     With `only`, of campaigns that one, as it would be with `draft`.
     """
     listed = await placements.load(tx, before.placements if before else NO_PLACEMENTS)
-    offer_rows = [row async for row in in_turns(await tx.execute(_OFFERS))]
-    offer_plans = {row.id: _offer(row) async for row in in_turns(offer_rows)}
+    offer_rows = [row async for row in cooperative(await tx.execute(_OFFERS))]
+    offer_plans = {row.id: _offer(row) async for row in cooperative(offer_rows)}
     alternatives = {row.id: row.alternative_id for row in offer_rows if row.alternative_id}
     site_plans = await _sites(tx, public_url)
     source_plans = {row.id: _source(row) for row in await tx.execute(select(sources))}
@@ -248,7 +248,7 @@ async def load(
     plans: dict[str, CampaignPlan] = {}
     rotations: dict[int, StoredRotation] = {}
     query = select(campaigns).order_by(campaigns.c.id)
-    async for row in in_turns(await tx.execute(query if only is None else query.where(campaigns.c.id == only))):
+    async for row in cooperative(await tx.execute(query if only is None else query.where(campaigns.c.id == only))):
         site = site_plans.get(row.site_id)
         # A campaign that names no offers has its site's, for when the site cannot be shown.
         drafted = None if draft.weights is None else tuple(Share(*weighted) for weighted in draft.weights.items())
@@ -282,7 +282,7 @@ async def load(
 async def _aliases(tx: AsyncConnection) -> dict[tuple[int, str], str]:
     query = select(campaign_aliases.c.team_id, campaign_aliases.c.alias, campaigns.c.code)
     rows = await tx.execute(query.join(campaigns, campaigns.c.id == campaign_aliases.c.campaign_id))
-    return {(row.team_id, row.alias): row.code async for row in in_turns(rows)}
+    return {(row.team_id, row.alias): row.code async for row in cooperative(rows)}
 
 
 _OFFERS = select(
@@ -310,7 +310,7 @@ async def _sites(tx: AsyncConnection, public_url: str) -> dict[int, SitePlan]:
     hosts = {row.site_id: row.name for row in await tx.execute(live)}
     members: dict[int, list[int]] = {}
     ordered = select(site_offers).order_by(site_offers.c.site_id, site_offers.c.position)
-    async for row in in_turns(await tx.execute(ordered)):
+    async for row in cooperative(await tx.execute(ordered)):
         members.setdefault(row.site_id, []).append(row.offer_id)
     return {
         row.id: SitePlan(
@@ -319,7 +319,7 @@ async def _sites(tx: AsyncConnection, public_url: str) -> dict[int, SitePlan]:
             url=_page_url(row.page or _served_url(public_url, row.code, hosts.get(row.id))),
             origin=origin_of(row.page) if row.page else "",
         )
-        async for row in in_turns(await tx.execute(select(sites).order_by(sites.c.id)))
+        async for row in cooperative(await tx.execute(select(sites).order_by(sites.c.id)))
     }  # fmt: skip
 
 
@@ -350,7 +350,7 @@ async def _shares(tx: AsyncConnection) -> dict[int, tuple[Share, ...]]:
     shares_of: dict[int, list[Share]] = {}
     c = campaign_offers.c
     query = select(c.campaign_id, c.offer_id, c.weight).order_by(c.position)
-    async for campaign_id, offer_id, weight in in_turns(await tx.execute(query)):
+    async for campaign_id, offer_id, weight in cooperative(await tx.execute(query)):
         shares_of.setdefault(campaign_id, []).append(Share(offer_id, weight))
     return {campaign_id: tuple(shares) for campaign_id, shares in shares_of.items()}
 
@@ -360,7 +360,7 @@ async def _rotation(
     alternatives: dict[int, int],
 ) -> StoredRotation:  # fmt: skip
     rules = tuple([
-        _rule(rule, n, lambda code: codes.get((team_id, code))) async for n, rule in in_turns(enumerate(stored))
+        _rule(rule, n, lambda code: codes.get((team_id, code))) async for n, rule in cooperative(enumerate(stored))
     ])  # fmt: skip
     members = frozenset(share.offer_id for shares_ in (shares, *(rule.shares for rule in rules)) for share in shares_)
     conditions = [rule.condition for rule in rules]
@@ -370,7 +370,7 @@ async def _rotation(
     )  # fmt: skip
     index = RuleIndex(conditions, CLICK_READERS) if rules else None
     weighted = (rule.shares for rule in rules if any(share.weight for share in rule.shares))
-    quick_rules = tuple([_fast(((shares_, 1.0),), members) async for shares_ in in_turns(weighted)])
+    quick_rules = tuple([_fast(((shares_, 1.0),), members) async for shares_ in cooperative(weighted)])
     return StoredRotation(stored, shares, rotation, index, quick_rules)
 
 

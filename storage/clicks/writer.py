@@ -263,7 +263,7 @@ class Writer:
         self.tally["clicks"] += len(batch.clicks)
         self.tally["outgoing"] += len(batch.outgoing)
         self._answer(taken)
-        self._database.pace.round_ended(len(taken))
+        self._database.loop_share.batch_ended(len(taken))
 
     async def _write_taken(self, taken: list[Waiting], *, hopeful: bool) -> Batch:
         """One transaction, committed. Raises Overtaken if `hopeful`, and what the database raises."""
@@ -273,7 +273,7 @@ class Writer:
             async with self._connection.transaction(PATIENCE):
                 if not taken:
                     taken += self._take()
-                self._database.pace.round_began(len(taken))
+                self._database.loop_share.batch_began(len(taken))
                 counts, self._counts = self._counts, counts
                 batch = Batch(self._state, [job for job, _ in taken], counts, hopeful=hopeful)
                 await batch.store(self._clock(), self._all_decided)

@@ -101,7 +101,7 @@ class DirectSqlite:
                     self._urgent_until = time.monotonic() + BESIDE
                 log = FULL_BATCHES if self._joined.is_busy else FEW_CLICKS
                 moves = self._logged >= log.due
-                is_small = urgent and (moves or not self._joined.carry_out(tx))
+                is_small = urgent and (moves or not self._joined.run_waiting(tx))
                 if self._disk.quick and time.monotonic() < self._urgent_until:
                     self._commit_at_once(tx, judged=is_small, moves=moves)
                 else:

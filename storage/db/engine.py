@@ -12,15 +12,15 @@ from typing import Any, TypeVar, cast
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from storage.db import pace as rounds
+from storage.db import loop_share as limits
+from storage.db.cooperative import yield_control
 from storage.db.database_url import is_pooled, read_url
 from storage.db.direct_sqlite import DirectSqlite, run_without_suspending
 from storage.db.joined_work import Alone, JoinedWork
-from storage.db.pace import Pace
+from storage.db.loop_share import LoopShare
 from storage.db.pools import create_engine
 from storage.db.postgres_connection import driver_of
 from storage.db.reused_connection import ReusedConnection
-from storage.db.turns import give_way
 from storage.db.unavailable import (
     LOCKED,
     CommitUnknown,
@@ -39,7 +39,7 @@ Work = Callable[[AsyncConnection], Awaitable[T]]
 
 LOCKED_WAIT = 10.0  # seconds a writer waits for those of other processes
 REST = 4.0  # times the time that a batch took: so long many clicks have the writer for themselves
-SHARING = 5  # times rounds.PIECE that the batches of one writer take which share a transaction of SQLite
+SHARING = 5  # times limits.SHARE that batches of one writer may take in one transaction of SQLite
 RECONNECT = 1.0  # seconds in which a connection that was refused is tried for again
 FIRST_PAUSE = 0.1  # seconds before the second try; doubled each time
 
@@ -58,9 +58,9 @@ class Database:
         self.sqlite = parsed.get_backend_name() == "sqlite"
         self.pooled = is_pooled(parsed)  # by PgBouncer
         self.file = DatabaseFile(parsed.database or "" if self.sqlite else "")
-        self.pace = Pace()
-        self.write_lock = WriteLock(self.pace)
-        self._joined = JoinedWork(self.pace)
+        self.loop_share = LoopShare()
+        self.write_lock = WriteLock(self.loop_share)
+        self._joined = JoinedWork(self.loop_share)
         self.direct = DirectSqlite(self.file, self.write_lock, self._joined) if self.sqlite else None
         self.engine = create_engine(parsed, self.file)
         self._held = ""
@@ -193,7 +193,7 @@ class Database:
                     return await work(tx)
             async with self.begin() as tx:
                 return await work(tx)
-        if self.pace.is_busy:
+        if self.loop_share.is_busy:
             with suppress(Alone), full_disk_named():
                 return cast(T, await self._joined.run(lambda tx: run_without_suspending(work(tx))))
         async with self.direct.transaction(patience) as direct:
@@ -204,21 +204,21 @@ class Database:
     async def run_batches(self, batches: Iterable[Work[bool]]) -> bool:
         """Run batches as `run` does, until one returns False; whether all of them were run.
 
-        On SQLite as many go together as a piece of a round reaches for. While many clicks come, they join a
-        transaction of clicks; else they are committed where another writer waits, and then it has at least as much of
-        the event loop, and where none does share a transaction with some more, between which other work of the event
-        loop runs. On PostgreSQL each is committed by itself, and many clicks have the loop four times as long.
+        On SQLite as many are committed together as the share of the event loop allows. While many clicks come, they
+        join a transaction of clicks. Else up to SHARING of these share a transaction, unless another writer waits,
+        which then has the event loop for as long. On PostgreSQL each is committed by itself, and many clicks have the
+        loop four times as long.
         """
         remaining = deque(batches)
         while remaining:
-            if self.direct is not None and self.pace.is_busy:
-                if not await self.run(lambda tx: _run_piece(remaining, tx, rounds.JOINED)):
+            if self.direct is not None and self.loop_share.is_busy:
+                if not await self.run(lambda tx: _run_share(remaining, tx, limits.JOINED_SHARE)):
                     return False
                 continue
             began = time.perf_counter()
             if not await self._run_some(remaining):
                 return False
-            rest = REST if self.pace.is_busy else 1.0 if self.write_lock.waiting else 0.0
+            rest = REST if self.loop_share.is_busy else 1.0 if self.write_lock.waiting else 0.0
             await asyncio.sleep((time.perf_counter() - began) * rest)
         return True
 
@@ -227,9 +227,9 @@ class Database:
             return await self.run(batches.popleft())
         async with self.direct.transaction(LOCKED_WAIT) as direct:
             for _ in range(SHARING):
-                if not run_without_suspending(_run_piece(batches, cast(AsyncConnection, direct), rounds.PIECE)):
+                if not run_without_suspending(_run_share(batches, cast(AsyncConnection, direct), limits.SHARE)):
                     return False
-                if self.write_lock.waiting or self.pace.is_busy or not batches:
+                if self.write_lock.waiting or self.loop_share.is_busy or not batches:
                     break
                 await asyncio.sleep(0)
         return True
@@ -241,7 +241,7 @@ class Database:
         async with self._connected(self.engine) as connection:
             if self.sqlite:
                 await connection.exec_driver_sql("BEGIN")
-                await give_way()
+                await yield_control()
             try:
                 yield connection
             finally:
@@ -282,7 +282,7 @@ class Database:
         self.file.close()
 
 
-async def _run_piece(batches: deque[Work[bool]], tx: AsyncConnection, seconds: float) -> bool:
+async def _run_share(batches: deque[Work[bool]], tx: AsyncConnection, seconds: float) -> bool:
     """The next batches, one at least, as many as so many seconds are enough for; False if one returned that."""
     began = time.perf_counter()
     ends = began + seconds

@@ -1,8 +1,8 @@
-"""Short transactions that join those of clicks, while many clicks come.
+"""Short transactions that run inside those of clicks, while many clicks come.
 
-By itself each would have clicks wait for its BEGIN, its COMMIT and whoever is ahead of it in the queue. So it is done
-within the transaction of the clicks that come next, behind a savepoint: what fails is undone by itself, and its caller
-goes on once the disk has all of it. What it took is missing from the piece of the round that other work has.
+Committed alone, each would make clicks wait for its BEGIN, its COMMIT and the queue of writers. So it runs inside the
+next transaction of clicks, behind a savepoint: one that fails is rolled back alone, and its caller continues after the
+common COMMIT. Its time is charged to the share of the event loop that other work has (storage.db.loop_share).
 """
 
 import asyncio
@@ -14,91 +14,91 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import Any, Protocol
 
-from storage.db import pace as rounds
-from storage.db.pace import Pace
+from storage.db import loop_share as limits
+from storage.db.loop_share import LoopShare
 from storage.db.unavailable import CommitUnknown
 
 
 class Transaction(Protocol):
-    """What a piece of work is done in."""
+    """The SQLite transaction that work runs in."""
 
     raw: sqlite3.Connection
 
 
 class Alone(Exception):
-    """No transaction of clicks came: the work is to be done in one of its own."""
+    """No transaction of clicks began in time: the work needs one of its own."""
 
 
 class JoinedWork:
-    """Work that waits for a transaction of clicks, and work that one carries."""
+    """Work that waits for a transaction of clicks, and work that is in one."""
 
-    def __init__(self, pace: Pace) -> None:
-        self._pace = pace
-        self._waiting: deque[_Piece] = deque()
-        self._carried: list[_Piece] = []
+    def __init__(self, loop_share: LoopShare) -> None:
+        self._loop_share = loop_share
+        self._waiting: deque[_Joined] = deque()
+        self._in_batch: list[_Joined] = []
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def is_busy(self) -> bool:
         """Whether clicks come in full batches."""
-        return self._pace.is_busy
+        return self._loop_share.is_busy
 
     async def run(self, work: Callable[[Any], Any]) -> Any:
         """The result of `work(tx)` once it is committed. Raises what it raises, and Alone where it was not begun."""
-        piece = _Piece(work)
-        self._waiting.append(piece)
+        joined = _Joined(work)
+        self._waiting.append(joined)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(rounds.WAIT, self._look)
+            self._timer = asyncio.get_running_loop().call_later(limits.LONGEST_WAIT, self._expire)
         try:
-            return await asyncio.shield(piece.done)
+            return await asyncio.shield(joined.done)
         except asyncio.CancelledError:
-            if piece in self._carried:
-                await asyncio.wait({piece.done})
+            if joined in self._in_batch:
+                await asyncio.wait({joined.done})
             else:
-                piece.done.cancel()
+                joined.done.cancel()
             raise
 
-    def carry_out(self, tx: Transaction) -> bool:
-        """Do within a transaction of clicks what waits, as far as their piece of the round reaches; whether any did.
+    def run_waiting(self, tx: Transaction) -> bool:
+        """Run waiting work inside a transaction of clicks, for JOINED_SHARE seconds at most; whether any ran.
 
         Raises what ended the whole transaction.
         """
         took = 0.0
-        while self._waiting and took < rounds.JOINED:
-            piece = self._waiting.popleft()
-            if not piece.done.done():
-                self._carried.append(piece)
+        while self._waiting and took < limits.JOINED_SHARE:
+            joined = self._waiting.popleft()
+            if not joined.done.done():
+                self._in_batch.append(joined)
                 began = time.perf_counter()
-                piece.carry_out(tx)
+                joined.run(tx)
                 took += time.perf_counter() - began
-        if self._carried:
-            self._pace.took(took)
-        return bool(self._carried)
+        if self._in_batch:
+            self._loop_share.spend(took)
+        return bool(self._in_batch)
 
     def committed(self) -> None:
         """The transaction is on disk."""
-        carried, self._carried = self._carried, []
-        for piece in carried:
-            piece.committed()
+        in_batch, self._in_batch = self._in_batch, []
+        for joined in in_batch:
+            joined.committed()
 
     def failed(self, error: BaseException) -> None:
-        """The transaction came to nothing."""
-        carried, self._carried = self._carried, []
-        for piece in carried:
-            piece.fail(error if isinstance(error, Exception) else CommitUnknown())
+        """The transaction was rolled back."""
+        in_batch, self._in_batch = self._in_batch, []
+        for joined in in_batch:
+            joined.fail(error if isinstance(error, Exception) else CommitUnknown())
 
-    def _look(self) -> None:
-        """Let go what has waited for long, and all once clicks no longer come in full batches."""
+    def _expire(self) -> None:
+        """Give up work that waited too long, and all of it once clicks no longer come in full batches."""
         self._timer = None
-        oldest = time.perf_counter() - rounds.LONG if self._pace.is_busy else math.inf
+        oldest = time.perf_counter() - limits.OVERDUE_AFTER if self._loop_share.is_busy else math.inf
         while self._waiting and self._waiting[0].since < oldest:
             self._waiting.popleft().fail(Alone())
         if self._waiting:
-            self._timer = asyncio.get_running_loop().call_later(rounds.WAIT, self._look)
+            self._timer = asyncio.get_running_loop().call_later(limits.LONGEST_WAIT, self._expire)
 
 
-class _Piece:
-    """One piece of work and who waits for it."""
+class _Joined:
+    """A piece of work and its waiting caller."""
 
     def __init__(self, work: Callable[[Any], Any]) -> None:
         self._work = work
@@ -108,7 +108,7 @@ class _Piece:
         self.since = time.perf_counter()
         self.done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
-    def carry_out(self, tx: Transaction) -> None:
+    def run(self, tx: Transaction) -> None:
         tx.raw.execute("SAVEPOINT joined")
         try:
             self._result = self._context.run(self._work, tx)

@@ -5,20 +5,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-from storage.db.pace import Pace
+from storage.db.loop_share import LoopShare
 
 
 class WriteLock(asyncio.Lock):
-    """The lock of this process's writers, which knows how many wait for it; who holds it waits for no turn.
+    """The lock of this process's writers, which counts those waiting; its holder is exempt from the loop's share.
 
     `outside`: who holds it waits for another process's lock itself.
     """
 
-    def __init__(self, pace: Pace) -> None:
+    def __init__(self, loop_share: LoopShare) -> None:
         super().__init__()
         self.waiting = 0
         self.outside = False
-        self._pace = pace
+        self._loop_share = loop_share
 
     @contextmanager
     def waits_outside(self) -> Iterator[None]:
@@ -33,11 +33,11 @@ class WriteLock(asyncio.Lock):
         self.waiting += 1
         try:
             await super().acquire()
-            self._pace.held_up = self._pace.stepping
+            self._loop_share.exempt = self._loop_share.stepping
             return True
         finally:
             self.waiting -= 1
 
     def release(self) -> None:
-        self._pace.held_up = False
+        self._loop_share.exempt = False
         super().release()

@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.db.turns import in_turns
+from storage.db.cooperative import cooperative
 from storage.ledger.postbacks.conversion_facts import AccountRules
 from storage.ledger.postbacks.postback import Rules, rules
 from storage.tables import accounts, offers
@@ -47,13 +47,13 @@ async def load(tx: AsyncConnection, words: Words) -> AccountDirectory:
     offers_of: dict[int, set[int]] = {}
     capped: dict[int, str] = {}
     query = select(offers.c.id, offers.c.account_id, offers.c.cap, offers.c.cap_event)
-    async for offer in in_turns(await tx.execute(query)):
+    async for offer in cooperative(await tx.execute(query)):
         offers_of.setdefault(offer.account_id, set()).add(offer.id)
         if offer.cap is not None and offer.cap_event in {"registration", "first_deposit"}:
             capped[offer.id] = offer.cap_event
     all_accounts = [
         read_account(row, words, frozenset(offers_of.get(row.id, ())))
-        async for row in in_turns(await tx.execute(select(accounts)))
+        async for row in cooperative(await tx.execute(select(accounts)))
     ]
     return AccountDirectory(
         by_key={account.key: account for account in all_accounts},

@@ -264,7 +264,7 @@ async def _confirm_report(
     recording.take(held.comparison)
     async with database.begin() as tx:
         going_on = await recording.begin(tx, b"")
-    while going_on and not await recording.write_in_turns(database):
+    while going_on and not await recording.write_cooperatively(database):
         recording.take((await _compare_one(database, recording.held_id, in_helper)).comparison)
     async with database.begin() as tx:
         done = await recording.end(tx)

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.db.engine import Database
 from storage.db.touch_marks import being_written
 from storage.ledger.facts import Report
-from storage.ledger.revenue.report_parts import LARGE, parts_in_turns
+from storage.ledger.revenue.report_parts import LARGE, parts_cooperatively
 from storage.revenue import account_measures
 from storage.revenue.comparison import CompareInHelper, Comparison, DaySlice, compare
 from storage.revenue.raw_reports import check_held, newest, renew_held, settle_days, store, supersede
@@ -63,7 +63,7 @@ async def record_in_slices(
     proof = await _compressed(report.raw)
     await recording.compare_with_helper(database, in_helper)
     going_on = await database.run(lambda tx: recording.begin(tx, proof))
-    while going_on and not await recording.write_in_turns(database):
+    while going_on and not await recording.write_cooperatively(database):
         await recording.compare_with_helper(database, in_helper, judged=False)
     return await database.run(recording.end)
 
@@ -116,7 +116,7 @@ class Recording:
         """The same beside the event loop, where the report is large and that can be done."""
         comparison = None
         if in_helper is not None and judged and len(self._report.rows) > LARGE:
-            comparison = await in_helper(self._of.account_id, await parts_in_turns(self._report))
+            comparison = await in_helper(self._of.account_id, await parts_cooperatively(self._report))
         if comparison is not None:
             self.take(comparison)
             return
@@ -156,7 +156,7 @@ class Recording:
     def slices(self) -> list[DaySlice]:
         return self._required_comparison.slices
 
-    async def write_in_turns(self, database: Database) -> bool:
+    async def write_cooperatively(self, database: Database) -> bool:
         """Write all slices in short transactions; False once another report of the account was recorded."""
         for part in self.slices:
             with being_written(self._of.team_id, part.first, part.last):

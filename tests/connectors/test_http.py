@@ -186,7 +186,7 @@ async def test_requests_of_one_connection_keep_its_pace() -> None:
     async with serving(lambda _: answer(b"")) as web, client() as http:
         began = asyncio.get_running_loop().time()
         for _ in range(10):
-            await http.get(web.url, pace=("account 1", 10.0))
+            await http.get(web.url, rate=("account 1", 10.0))
     assert asyncio.get_running_loop().time() - began >= 0.19
 
 

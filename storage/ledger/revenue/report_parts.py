@@ -33,7 +33,7 @@ def parts_of(report: Report) -> ReportParts:
     return ReportParts(_head_of(report), rows)
 
 
-async def parts_in_turns(report: Report) -> ReportParts:
+async def parts_cooperatively(report: Report) -> ReportParts:
     """The same; other work of the event loop runs in between."""
     if isinstance(report.rows, PackedRows):
         return parts_of(report)

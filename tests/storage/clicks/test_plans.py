@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from storage.clicks import plans
 from storage.clicks.plans import Plans
-from storage.db import turns
+from storage.db import cooperative
 from storage.ledger.clicks.rotation_rules import read_rules
 from storage.tables import campaigns
 from tests.hub.clicks.click_deployment import ClickDeployment, click_deployment
@@ -54,7 +54,7 @@ async def test_only_rules_that_changed_are_compiled_again(upgraded_url: str) -> 
 
 async def test_other_work_goes_on_while_plans_are_loaded(upgraded_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A team of many campaigns with many rules changes something: clicks are answered in between."""
-    monkeypatch.setattr(turns, "HOLD", 0.0)
+    monkeypatch.setattr(cooperative, "HOLD", 0.0)
     counted = 0
 
     async def count() -> None:

@@ -13,7 +13,7 @@ from connectors.platforms.smartico import PLATFORM
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Report, RevenueRow
 from storage.ledger.revenue.packed_rows import PackedRows, blocks_of
-from storage.ledger.revenue.report_parts import parts_in_turns, parts_of
+from storage.ledger.revenue.report_parts import parts_cooperatively, parts_of
 from storage.ledger.revenue.suspect import contradiction
 from storage.reports import settle
 from storage.reports.merged_report import merged_report
@@ -128,7 +128,7 @@ async def test_packed_rows_are_recorded_and_merged_like_others(opened: Open) -> 
         for account, reports in (("acme", (tuple(rows), tuple(restated))), ("beta", (packed, packed_again))):
             for hour, of in enumerate(reports):
                 report = Report(first=FIRST, last=later(2), rows=of, raw=b"")
-                assert (await parts_in_turns(report)).report(b"").rows == of
+                assert (await parts_cooperatively(report)).report(b"").rows == of
                 outcomes.append(await revisions.record_in_slices(
                     database, team_id=books.team_id, account_id=books.ids[account], run_id=None, report=report,
                     now=at(later(4), hour), zone=UTC_ZONE,

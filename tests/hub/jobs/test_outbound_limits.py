@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hub.jobs import outbound as outbound_job
-from hub.jobs.outbound import Pace
+from hub.jobs.outbound import SourceLimiter
 from tests.hub.jobs.test_outbound import states, template, told
 
 
@@ -49,17 +49,17 @@ async def test_no_more_are_under_way_than_the_source_is_configured_for(opened: C
 
 
 async def test_begins_are_spread_over_half_the_time_an_answer_takes() -> None:
-    pace = Pace(5)
-    pace.took(0.1)
+    limiter = SourceLimiter(5)
+    limiter.answered(0.1)
     began = []
     for _ in range(4):
-        await pace.begin(None)
+        await limiter.acquire(None)
         began.append(time.monotonic())
     assert began[-1] - began[0] >= 0.025
 
 
 async def test_a_source_that_wants_so_many_a_second_gets_no_burst() -> None:
-    pace = Pace(10)
+    limiter = SourceLimiter(10)
     began = time.monotonic()
-    await asyncio.gather(*(pace.begin(50) for _ in range(6)))
+    await asyncio.gather(*(limiter.acquire(50) for _ in range(6)))
     assert time.monotonic() - began >= 5 / 50 - 0.005
