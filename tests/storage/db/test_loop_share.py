@@ -20,6 +20,7 @@ from storage.db.direct_sqlite import SyncConnection
 from storage.db.engine import Database
 from storage.db.loop_share import FULL_BATCH, LoopShare
 from storage.db.schema import upgrade
+from storage.db.unavailable import DatabaseUnavailable
 
 
 class Clock:
@@ -319,9 +320,9 @@ async def test_work_fails_with_the_transaction_of_clicks_that_it_joined(loop_sha
 
     results = asyncio.gather(database.run(lambda tx: put(tx, "first")), database.run(end_all), return_exceptions=True)
     await settled()
-    with pytest.raises(sqlite3.OperationalError, match="full"):
+    with pytest.raises(DatabaseUnavailable, match="full"):
         await click_batch(database, "click")
-    assert [type(result) for result in await results] == [sqlite3.OperationalError] * 2
+    assert [type(result) for result in await results] == [DatabaseUnavailable] * 2
     assert names_in(sqlite_url) == []
     await click_batch(database, "click")
     assert names_in(sqlite_url) == ["click"]
