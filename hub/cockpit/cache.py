@@ -52,8 +52,8 @@ class VersionedCache:
     async def read(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:
         """The cached value, or else the one that `make` reads."""
         version = await self.version()
-        value = self.get(key, version)
+        value: T | None = self.get(key, version)
         if value is None:
             value = await make()
             self.put(key, version, value)
-        return value  # type: ignore[no-any-return]
+        return value

@@ -31,11 +31,11 @@ def _link_routes(cockpit: Cockpit, limited: Limits) -> list[HTTPRouteHandler]:
     runtime, sessions = cockpit.runtime, cockpit.sessions
 
     @route(ENTER + "{code:str}", http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
-    async def enter(request: Request[Any, Any, Any], code: FromPath[str]) -> Response[str]:
+    async def enter(request: Request[Any, Any, Any], code: FromPath[str]) -> Response[Any]:
         """Sign in by a one-time link. What previews links in a chat does not use it up, and where another site's page
         leads here the person is asked first: it may be a link that signs them in as another person."""
         if (refused := limits.waiting(limited.sign_ins, limited.address(request.scope))) is not None:
-            return refused  # type: ignore[return-value]
+            return refused
         preview = fetches_preview(request.headers.get("user-agent", ""))
         if request.method == "HEAD" or preview or any(name in request.headers for name in _PREFETCHES):
             return Response("CasinoFlux cockpit", media_type="text/plain")
@@ -45,9 +45,9 @@ def _link_routes(cockpit: Cockpit, limited: Limits) -> list[HTTPRouteHandler]:
         return await entered(request, code)
 
     @post(ENTER + "{code:str}", include_in_schema=False, request_max_body_size=MOST_BYTES)
-    async def enter_after_all(request: Request[Any, Any, Any], code: FromPath[str]) -> Response[str]:
+    async def enter_after_all(request: Request[Any, Any, Any], code: FromPath[str]) -> Response[Any]:
         if (refused := limits.waiting(limited.sign_ins, limited.address(request.scope))) is not None:
-            return refused  # type: ignore[return-value]
+            return refused
         sessions.check_form(request, None)
         return await entered(request, code)
 
@@ -71,9 +71,9 @@ def _form_routes(cockpit: Cockpit, limited: Limits) -> list[HTTPRouteHandler]:
     runtime, sessions = cockpit.runtime, cockpit.sessions
 
     @post("/cockpit/sign-in", include_in_schema=False, request_max_body_size=MOST_BYTES)
-    async def sign_in(request: Request[Any, Any, Any], data: Form) -> Response[str]:
+    async def sign_in(request: Request[Any, Any, Any], data: Form) -> Response[Any]:
         if (refused := limits.use(limited.sign_ins, limited.address(request.scope))) is not None:
-            return refused  # type: ignore[return-value]
+            return refused
         sessions.check_form(request, None)
         cookie = await sessions.sign_in(data.get("token", "").strip())
         if cookie is None:

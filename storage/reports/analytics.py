@@ -1,5 +1,6 @@
 """What visitors did on sites: page views in, and what they add up to, by any of their traits."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
@@ -163,16 +164,17 @@ async def showings(
         .where(v.site_id == site_id, v.day.between(_day(first), _day(last)), _within(v.campaign_id, only))
         .group_by(v.variant, v.seen, v.clicked)
     )
-    by_card: dict[tuple[str, str], list[int]] = {}
+    seen, clicked = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for row in await tx.execute(query):
         for code in row.seen:
-            by_card.setdefault((row.variant, code), [0, 0])[0] += row.n
+            seen[row.variant, code] += row.n
         for code in row.clicked:
-            by_card.setdefault((row.variant, code), [0, 0])[1] += row.n
+            clicked[row.variant, code] += row.n
     return [
-        OfferVisits(variant=variant, offer=offer, impressions=max(counts), clicks=counts[1])
-        for (variant, offer), counts in sorted(by_card.items())
-    ]
+        OfferVisits(variant=variant, offer=offer, impressions=max(seen[variant, offer], clicked[variant, offer]),
+                    clicks=clicked[variant, offer])
+        for variant, offer in sorted(seen.keys() | clicked.keys())
+    ]  # fmt: skip
 
 
 async def outgoing_clicks(
@@ -232,15 +234,16 @@ async def converted(
         .where(c.site_id == site_id, c.day.between(first, last), c.status != "reversed", _within(c.campaign_id, only))
         .group_by(of.c.variant, clicks.c.extra, offers.c.code, c.event, c.is_ftd)
     )
-    sums: dict[tuple[str, str], list[int]] = {}
+    registrations, first_deposits = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for row in await tx.execute(query):
-        counts = sums.setdefault((row.variant or named_variant(row.extra), row.code), [0, 0])
-        counts[0] += row.n if row.event == "registration" else 0
-        counts[1] += row.n if row.is_ftd else 0
+        key = row.variant or named_variant(row.extra), row.code
+        registrations[key] += row.n if row.event == "registration" else 0
+        first_deposits[key] += row.n if row.is_ftd else 0
     return [
-        Converted(variant=variant, offer=offer, registrations=counts[0], first_deposits=counts[1])
-        for (variant, offer), counts in sorted(sums.items())
-    ]
+        Converted(variant=variant, offer=offer, registrations=registrations[variant, offer],
+                  first_deposits=first_deposits[variant, offer])
+        for variant, offer in sorted(registrations)
+    ]  # fmt: skip
 
 
 def _within(column: ColumnElement[Any], only: Campaigns) -> ColumnElement[bool]:

@@ -76,17 +76,19 @@ async def owed(tx: AsyncConnection, account: Row[Any]) -> list[Owed]:
 async def _earned(tx: AsyncConnection, account_id: int, *, by_player: bool) -> dict[str, list[Earned]]:
     """Commission by currency; a day belongs to the month of the platform's own label."""
     r = revenue.c
-    parts = [func.coalesce(r[name], 0) for name in ("commission_cpa", "commission_revshare", "commission_other")]
-    keys = [r.day, r.currency, r.tag_key, func.lower(r.tag_name)]
+    cpa, revshare, other = (
+        func.coalesce(r[name], 0) for name in ("commission_cpa", "commission_revshare", "commission_other")
+    )
+    keys = [r.day, r.currency, r.tag_key, func.lower(r.tag_name).label("name_key")]
     keys += [r.part, r.sub] if by_player else []
-    query = select(*keys, func.sum(parts[0] + parts[1] + parts[2])).where(r.account_id == account_id).group_by(*keys)
+    query = select(*keys, func.sum(cpa + revshare + other).label("commission"))
     brands = await _brands(tx, account_id)
     statements: dict[str, list[Earned]] = {}
-    for row in await tx.execute(query):
-        brand = brands.get(row[2]) or brands.get(row[3]) or brands.get("") or row[2]
-        player = row[4] or row[5] if by_player else ""
-        earned = Earned(month=f"{row[0]:%Y-%m}", commission=int(row[-1]), brand=brand, player=player)
-        statements.setdefault(row[1], []).append(earned)
+    for row in await tx.execute(query.where(r.account_id == account_id).group_by(*keys)):
+        brand = brands.get(row.tag_key) or brands.get(row.name_key) or brands.get("") or row.tag_key
+        player = row.part or row.sub if by_player else ""
+        earned = Earned(month=f"{row.day:%Y-%m}", commission=int(row.commission), brand=brand, player=player)
+        statements.setdefault(row.currency, []).append(earned)
     return statements
 
 
@@ -96,7 +98,7 @@ async def _brands(tx: AsyncConnection, account_id: int) -> dict[str, str]:
     query = (
         select(o.tag_key, casinos.c.code).join(casinos, casinos.c.id == o.casino_id).where(o.account_id == account_id)
     )
-    return {row[0] or "": row[1] for row in await tx.execute(query)}
+    return {row.tag_key or "": row.code for row in await tx.execute(query)}
 
 
 async def _paid(tx: AsyncConnection, account_id: int) -> dict[str, dict[str, int]]:

@@ -120,11 +120,14 @@ async def variant_outcomes(
     query = select(c.offer_id, c.click_id).where(
         c.site_id == site.id, c.campaign_id > 0, c.is_ftd, c.status != "reversed", c.click_id >= first_id
     )
-    sides: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0])
+    distributed, in_holdout = Counter[int](), Counter[int]()
     for offer_id, click_id in await tx.execute(query):
-        sides[offer_id][held_out(site.id, codec.encode(click_id), holdout)] += 1
+        side = in_holdout if held_out(site.id, codec.encode(click_id), holdout) else distributed
+        side[offer_id] += 1
     usual = _mean(list(values.values()))
     return [
-        OfferOutcome(distributed=of[0], held_out=of[1], value=values.get(offer_id, usual))
-        for offer_id, of in sides.items()
+        OfferOutcome(
+            distributed=distributed[offer_id], held_out=in_holdout[offer_id], value=values.get(offer_id, usual)
+        )
+        for offer_id in sorted(distributed.keys() | in_holdout.keys())
     ]

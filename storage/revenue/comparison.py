@@ -88,7 +88,7 @@ async def compare(tx: AsyncConnection, account_id: int, report: Report, *, judge
         slices = []
         for first, last, part in _sliced(report, by_key):
             stored = await standing(tx, account_id, first, last) if is_recorded else {}
-            judge.see({key: row.values for key, row in stored.items() if not row.withdrawn}, part)
+            judge.add({key: row.values for key, row in stored.items() if not row.withdrawn}, part)
             slices.append(_slice(first, last, differences(part, stored), size))
             await asyncio.sleep(0)
     suspect = await asyncio.to_thread(judge.suspicion) if judged else None

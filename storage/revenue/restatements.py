@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -88,16 +89,17 @@ async def _before(tx: AsyncConnection, rows: Iterable[Row[Any]], instant: dateti
 
 
 def _compared(rows: Iterable[Row[Any]], before: dict[int, Row[Any]]) -> list[Restated]:
+    fields = ("day", "account_id", "account", "account_name", "tag", "currency")
+    key_of = attrgetter(*fields)
     was: dict[tuple[Any, ...], dict[str, int | None]] = {}
     now: dict[tuple[Any, ...], dict[str, int | None]] = {}
     for row in rows:
-        key = (row.day, row.account_id, row.account, row.account_name, row.tag, row.currency)
+        key = key_of(row)
         _add(was.setdefault(key, {}), before.get(row.id))
         _add(now.setdefault(key, {}), row)
     restatements = [
         Restated(
-            day=key[0], account_id=key[1], account=key[2], account_name=key[3], tag=key[4], currency=key[5],
-            measure=measure,
+            **dict(zip(fields, key, strict=True)), measure=measure,
             before=was[key].get(measure), now=now[key].get(measure),
         )
         for key in now

@@ -136,10 +136,10 @@ WRONG = (
     (("team", "create", " "), "name needs between 1 and 200 characters"),
     (("team", "create", "x" * 201), "name needs between 1 and 200 characters"),
     (("team", "create", "team"), "name 'team' is taken by another team"),
-    (("team", "rename", "no one", "New"), "no team 'no one': there is team, red"),
+    (("team", "rename", "unknown", "New"), "no team 'unknown': there is team, red"),
     (("team", "rename", "red", "Team"), "name 'Team' is taken by another team"),
-    (("run", "--team", "no one", "help"), "no team 'no one': there is team, red"),
-    (("chat", "--team", "no one"), "no team 'no one': there is team, red"),
+    (("run", "--team", "unknown", "help"), "no team 'unknown': there is team, red"),
+    (("chat", "--team", "unknown"), "no team 'unknown': there is team, red"),
 )
 
 

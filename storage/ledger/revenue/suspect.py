@@ -5,6 +5,7 @@ sync in a thousand may be held (tests/storage/ledger/revenue/test_suspect.py gen
 """
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date, timedelta
@@ -17,9 +18,11 @@ from storage.ledger.facts import Report, RevenueRow
 from storage.ledger.revenue.packed_rows import PackedRows
 from storage.ledger.revenue.sanity import COUNTS, MEASURES, Key, Values, measures_not_zero, values_of
 
-_VISITS, _EVENTS, _MONEY = (0,), (1, 2, 3, 4), tuple(range(COUNTS, len(MEASURES)))
+_VISITS = (MEASURES.index("visits"),)
+_EVENTS = tuple(map(MEASURES.index, ("registrations", "first_deposits", "deposits", "qualified")))
+_MONEY = tuple(range(COUNTS, len(MEASURES)))
 _KINDS = (range(COUNTS), _MONEY)
-_DEPOSITS, _FIRST_DEPOSITS, _DEPOSIT_AMOUNT = 3, 2, 5
+_DEPOSITS, _FIRST_DEPOSITS, _DEPOSIT_AMOUNT = map(MEASURES.index, ("deposits", "first_deposits", "deposit_amount"))
 
 _ROUNDING = 5_000  # half a cent for each row that a platform's total sums up, in micro-units
 _CENT = 10_000
@@ -58,8 +61,9 @@ class Judge:
         self._settled_rows = 0
         self._gone = 0
         self._figures = [0] * len(MEASURES)  # how many of a measure stand
-        self._kept = [0] * len(MEASURES)  # how many of those are not zero now
-        self._segments: dict[str, list[int]] = {}  # tag -> rows that say more than visits, and how many are gone
+        self._nonzero = [0] * len(MEASURES)  # how many of those are not zero now
+        self._rows_by_tag: Counter[str] = Counter()  # rows that say more than visits
+        self._gone_by_tag: Counter[str] = Counter()  # those of them that the report no longer has
         self._rows = rows
         self._sums: dict[date, Values] = {}  # of days of which more than a row in ten changed, as they stand
         self._rows_with_money = 0
@@ -67,7 +71,7 @@ class Judge:
         self._pairs: list[Pair] = []
         self._stride = 1
 
-    def see(self, standing: Mapping[Key, Values], rows: Mapping[Key, RevenueRow]) -> None:
+    def add(self, standing: Mapping[Key, Values], rows: Mapping[Key, RevenueRow]) -> None:
         """Compare figures that stand with the report's rows of the same days."""
         stated = [(key, before) for key, before in standing.items() if any(before)]
         self._rows_standing += len(stated)
@@ -104,7 +108,7 @@ class Judge:
         for i, (before, after) in enumerate(zip(befores, afters, strict=True)):
             figures_now = list(compress(after, before))
             self._figures[i] += len(figures_now)
-            self._kept[i] += sum(map(bool, figures_now))
+            self._nonzero[i] += sum(map(bool, figures_now))
         for pair in pairs:
             is_gone = not any(pair.after)
             has_counts, has_money = any(pair.before[1:COUNTS]), any(pair.before[COUNTS:])
@@ -112,9 +116,8 @@ class Judge:
             self._rows_with_counts += has_counts
             self._rows_with_money += has_money
             if has_counts or has_money:
-                segment = self._segments.setdefault(pair.tag, [0, 0])
-                segment[0] += 1
-                segment[1] += is_gone
+                self._rows_by_tag[pair.tag] += 1
+                self._gone_by_tag[pair.tag] += is_gone
 
     def _sample(self, pairs: Sequence[Pair]) -> None:
         """Keep about `_SAMPLE` of the pairs, evenly spread."""
@@ -129,8 +132,8 @@ class Judge:
         missing, rows = self._gone, self._settled_rows
         if (missing >= _FEWEST and missing * 2 > rows) or (missing == rows and missing > 1):
             return f"{missing} of {rows} rows of settled days are gone from it"
-        for tag, (stood, gone) in self._segments.items():
-            if stood == gone >= _ENOUGH:
+        for tag, gone in self._gone_by_tag.items():
+            if gone == self._rows_by_tag[tag] >= _ENOUGH:
                 return f"all {gone} rows of settled days of {tag or 'rows without a segment'} are gone from it"
         return None
 
@@ -146,7 +149,7 @@ class Judge:
                 return f"all of its money is zero, where {money} amounts stood, while its counts stand"
         elif self._says.isdisjoint(_EVENTS) and events > _FEWEST and self._rows_with_counts >= _FEWEST:
             return f"all of its counts are zero, where {events} stood, while its money stands"
-        for name, stood, kept in zip(MEASURES, self._figures, self._kept, strict=True):
+        for name, stood, kept in zip(MEASURES, self._figures, self._nonzero, strict=True):
             if stood >= _ENOUGH and not kept:
                 return f"{name} of all settled days is zero, where {stood} figures stood"
         return None

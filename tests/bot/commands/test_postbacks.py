@@ -37,12 +37,12 @@ async def test_the_log_tells_what_came_and_why_a_page_at_a_time(opened: Callable
     async with scenario(opened) as (say, scene):
         async with say.database.begin() as tx:
             click = await scene.click(tx)
-            await scene.post(tx, f"click_id={click}&event=reg", "click_id=no one&event=reg", "event=install")
+            await scene.post(tx, f"click_id={click}&event=reg", "click_id=unknown&event=reg", "event=install")
         log = await say("postback log")
         assert [postback["outcome"] for postback in log["items"]] == ["unmapped", "unmatched", "accepted"]
         assert log["next"] is None
-        assert log["items"][1]["raw"] == "click_id=no one&event=reg"
-        assert (await say("postback log outcome=unmatched"))["items"][0]["click_id"] == "no one"
+        assert log["items"][1]["raw"] == "click_id=unknown&event=reg"
+        assert (await say("postback log outcome=unmatched"))["items"][0]["click_id"] == "unknown"
         assert len((await say(f"postback log click_id={click.upper()} account=acme"))["items"]) == 1
         first = await say("postback log limit=2")
         rest = await say(f"postback log limit=2 after={first['next']}")
@@ -55,7 +55,7 @@ async def test_a_buyer_with_own_campaigns_sees_postbacks_of_their_clicks_only(op
     async with scenario(opened) as (say, scene):
         async with say.database.begin() as tx:
             click = await scene.click(tx)
-            await scene.post(tx, f"click_id={click}&event=reg", "click_id=no one&event=reg")
+            await scene.post(tx, f"click_id={click}&event=reg", "click_id=unknown&event=reg")
             codes = (await tx.execute(select(campaigns.c.code))).scalars().all()
         mine = await say("postback log", role=Role.BUYER, campaigns=tuple(codes))
         assert [postback["click_id"] for postback in mine["items"]] == [click]

@@ -132,7 +132,7 @@ async def test_who_objects_is_not_measured_and_nonsense_is_refused(opened: Calla
             assert response.status == 204
         assert (await team.get("/s/top/b", method="POST", body=b"\xff")).status == 400
         assert (await team.get("/s/top/b", method="POST", body=b"x" * 5000)).status == 413
-        await tell(team, v="zzz", o=["no one"], s=9**9, m=-5, c="!!!", r="http://[bad")
+        await tell(team, v="zzz", o=["unknown"], s=9**9, m=-5, c="!!!", r="http://[bad")
         await team.sites.beacon.store()
         async with team.runtime.database.read() as tx:
             view = (await tx.execute(select(site_views))).one()

@@ -239,7 +239,7 @@ async def test_a_paused_offer_leaves_the_page(opened: Callable[[], Any]) -> None
         ("site create name=X market=Atlantis", "market"),
         ("site create name=X market=DE locale=klingon", "locale"),
         ("site create name=X market=DE theme=walll", "theme"),
-        ("site create name=X market=DE offers=no one", "offers"),
+        ("site create name=X market=DE offers=unknown", "offers"),
         ("site create name=X market=DE offers=wild-win,wild-win", "offers"),
         ('site create name=X market=DE faq="no answer"', "faq"),
         ("casino edit lucky-star logo=javascript:alert(1)", "logo"),

@@ -104,7 +104,7 @@ async def amount_twice(day: Day) -> None:
 async def segment_without_an_offer(day: Day) -> None:
     await day.happen("spring")
     day.elsewhere += 1
-    day.shows("untagged offer", "no one's")
+    day.shows("untagged offer", "unclaimed")
 
 
 async def our_side_of_midnight(day: Day) -> None:
@@ -205,7 +205,7 @@ def rows_of(day: Day, listed: dict[str, int]) -> list[RevenueRow]:
     else:
         half = sum(listed.values()) // 2
         rows = [stated(half, currency="EUR"), stated(sum(listed.values()) - half, currency="USD")]
-    return rows + ([stated(day.elsewhere, "no one's")] if day.elsewhere else [])
+    return rows + ([stated(day.elsewhere, "unclaimed")] if day.elsewhere else [])
 
 
 async def explained(tx: Any, injections: tuple[tuple[str, Inject], ...], seed: int) -> tuple[Why, Day]:

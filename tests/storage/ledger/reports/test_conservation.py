@@ -23,7 +23,7 @@ LINKS = {
 
 rows = st.builds(
     said,
-    tag=st.sampled_from(["main", "two", "no one"]),
+    tag=st.sampled_from(["main", "two", "unknown"]),
     sub=st.sampled_from(["", "c1", "c3", "unknown", *LINKS]),
     registrations=st.none() | COUNT,
     first_deposits=st.none() | COUNT,

@@ -37,7 +37,7 @@ def test_a_row_with_a_campaign_code_belongs_to_that_campaign() -> None:
 
 
 def test_a_row_with_an_unknown_click_is_allocated_by_clicks_to_the_micro_unit() -> None:
-    facts = DayFacts(day=DAY, clicks=[visits(1, 2), visits(2, 1)], revenue=[said(sub="no one", commission_cpa=100)])
+    facts = DayFacts(day=DAY, clicks=[visits(1, 2), visits(2, 1)], revenue=[said(sub="unknown", commission_cpa=100)])
     rows = by_group(report(facts))
     assert (rows["c1"].commission, rows["c2"].commission) == (67, 33)
     assert rows["c1"].allocated

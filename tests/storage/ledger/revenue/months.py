@@ -141,7 +141,7 @@ def judged(rows: list[RevenueRow], standing: dict[Key, Values], today: date, set
     report = Report(first=first, last=today, rows=tuple(rows), raw=b"")
     judge = Judge(report, rows, settled)
     window = {key: values for key, values in standing.items() if first <= key[0] <= today}
-    judge.see(window, {key_of(row): row for row in rows})
+    judge.add(window, {key_of(row): row for row in rows})
     return judge.suspicion()
 
 

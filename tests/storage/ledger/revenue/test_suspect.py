@@ -211,6 +211,6 @@ def report(rows: Rows, **more: Any) -> Report:
 )
 def test_an_answer_that_contradicts_itself_is_held_without_any_past(answer: Report, why: str | None) -> None:
     judge = Judge(answer, answer.rows, set())
-    judge.see({}, {key_of(row): row for row in answer.rows})
+    judge.add({}, {key_of(row): row for row in answer.rows})
     result = judge.suspicion()
     assert (why in (result or "")) if why else result is None
