@@ -6,6 +6,7 @@ https://docs.slack.dev/reference/methods and https://core.telegram.org/bots/api#
 import asyncio
 import itertools
 import json
+import os
 import threading
 import time
 from collections import Counter
@@ -33,12 +34,17 @@ class Platform:
         self._loop = asyncio.new_event_loop()
         self._up = threading.Event()
         self.port = 0
-        threading.Thread(target=self._run, daemon=True).start()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
         self._up.wait(5)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    def give_way(self) -> None:
+        """Take what others leave of the core from now on: elsewhere it would share none with visitors."""
+        os.sched_setscheduler(self._thread.native_id or 0, os.SCHED_IDLE, os.sched_param(0))
 
     def wait(self, since: int, methods: set[str], room: str = "", seconds: float = 10) -> Arrived:
         """The first such call after the first `since` ones. Raises RuntimeError when none comes."""

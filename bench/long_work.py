@@ -1,13 +1,12 @@
 """Clicks while long work runs: a fine report over all days, an upload of 100,000 rows, a sync of 250,000 rows.
 
 The whole application is served, timetable included, on one core under the load of 64 connections; the helper process
-runs where the scheduler puts it. Rounds without work and with each kind of it take turns. The lag of the event loop is
+runs as on a machine of two cores. Rounds without work and with each kind of it take turns. The lag of the event loop is
 that of /metrics. `BENCH_LONG_ROWS` makes uploads and syncs smaller.
 """
 
 import asyncio
 import base64
-import contextlib
 import json
 import os
 import statistics
@@ -43,17 +42,8 @@ _LAG = "casinoflux_event_loop_lag_seconds"
 class Hub:
     """The hub over HTTP, as the owner's scripts speak to it."""
 
-    def __init__(self, port: int, process: int) -> None:
-        self.port, self._process = port, process
-
-    def free_helper(self) -> None:
-        """Let the helper process run on any core: the load on the other one leaves it some time."""
-        for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                command = (process / "cmdline").read_bytes()
-                if b"helper_process" in command and f"PPid:\t{self._process}\n" in (process / "status").read_text():
-                    for thread in (process / "task").iterdir():
-                        os.sched_setaffinity(int(thread.name), set(range(os.cpu_count() or 1)))
+    def __init__(self, port: int) -> None:
+        self.port = port
 
     def get(self, path: str, **query: str) -> Any:
         return json.loads(self._send(f"{path}?{urlencode(query)}"))
@@ -217,8 +207,8 @@ def lines(*, n: int = 5, seconds: float = 6.0) -> list[Line]:
         fill(path, HISTORY, HISTORY // 30)
         asyncio.run(add_token())
         log = Path(os.environ["BENCH_LOG"]) if "BENCH_LOG" in os.environ else None
-        with whole(_place["database"], log=log) as (port, process):
-            hub = Hub(port, process)
+        with whole(_place["database"], log=log) as (port, _):
+            hub = Hub(port)
             hub.post("account/add", platform="csv_upload", name="own", currency="EUR")
             chosen = [work for work in works(hub, rows) if any(kind in work.name for kind in kinds)]
             return _lines(hub, chosen, n=n, seconds=seconds)
@@ -236,7 +226,6 @@ def _lines(hub: Hub, chosen: list[Work], *, n: int, seconds: float) -> list[Line
         for work in chosen:
             quiet[work.name].append(load(hub.port, seconds=seconds, seed=number))
             with work.going():
-                hub.free_helper()
                 before = hub.lag()
                 busy[work.name].append(load(hub.port, seconds=seconds, seed=number))
                 lags[work.name].append(within(before, hub.lag(), 0.99) * 1000)

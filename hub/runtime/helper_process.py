@@ -3,7 +3,9 @@
 It runs one job after another: a function that can be imported, and its arguments, go over a pipe as a pickle; what the
 function returns or raises comes back the same way. The process starts with the first job, ends by itself after a
 minute without one or with the hub, and is replaced when it dies. A job that exceeds its time is given up and the
-process ended, because nothing else stops a computation.
+process ended, because nothing else stops a computation. Jobs that begin while clicks come in full batches keep off the
+core that the event loop runs on: even at the lowest priority the scheduler gives a process that just came to a core
+what is left until its next tick, 4 ms, for which all clicks wait.
 """
 
 import asyncio
@@ -17,10 +19,12 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from inspect import isawaitable
+from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, overload
 
 from hub.runtime.gc_tuning import settle_down
 from hub.runtime.logs import log_warnings
+from storage.db.loop_share import LoopShare
 from storage.ledger.errors import CasinoFluxError, TooLong
 
 log = logging.getLogger(__name__)
@@ -51,6 +55,8 @@ class HelperProcess:
         # A thread of its own: those of the loop are few, and commits wait for them.
         self._thread = ThreadPoolExecutor(1, "helper")
         self._child: subprocess.Popen[bytes] | None = None
+        #: What clicks leave of the event loop, where it answers any.
+        self.loop_share: LoopShare | None = None
 
     @property
     def pid(self) -> int | None:
@@ -71,7 +77,8 @@ class HelperProcess:
         self._waiting += 1
         try:
             async with asyncio.timeout(self._seconds), self._turn:
-                return await self._exchange((job, arguments))
+                keeps_off = self.loop_share is not None and self.loop_share.is_busy
+                return await self._exchange((keeps_off, job, arguments))
         except TimeoutError:
             raise TooLong(f"this takes longer than {self._seconds:g} seconds: {advice}") from None
         finally:
@@ -140,6 +147,7 @@ def _send_and_receive(child: "subprocess.Popen[bytes]", request: tuple[Any, ...]
 def main() -> None:
     """The helper process. What a job prints goes to standard error: standard output carries the answers."""
     _lower_priority()
+    cores = _cores()
     settle_down()
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -147,9 +155,10 @@ def main() -> None:
     with asyncio.Runner() as runner:
         while select.select([requests], [], [], IDLE_SECONDS)[0]:
             try:
-                job, arguments = pickle.load(requests)  # noqa: S301 - written by the hub
+                keeps_off, job, arguments = pickle.load(requests)  # noqa: S301 - written by the hub
             except EOFError:
                 return
+            _run_on(cores - _core_of_hub() if keeps_off else cores)
             _answer(answers, runner.run(_outcome(job, arguments)))
 
 
@@ -163,6 +172,27 @@ def _lower_priority() -> None:
         os.nice(NICE)
         with suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+def _cores() -> frozenset[int]:
+    """Those this process may run on; none where the system does not say."""
+    return frozenset(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ())
+
+
+def _core_of_hub() -> frozenset[int]:
+    """The one its event loop ran on last: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html (39)."""
+    try:
+        return frozenset({int(Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()[36])})
+    except (OSError, IndexError, ValueError):  # it has just ended, or this is no Linux
+        return frozenset()
+
+
+def _run_on(cores: frozenset[int]) -> None:
+    """Have all threads run on these cores; anywhere if there are none. Threads to come inherit it."""
+    if cores and cores != os.sched_getaffinity(0):
+        for thread in Path("/proc/self/task").iterdir():
+            with suppress(OSError):  # it has just ended
+                os.sched_setaffinity(int(thread.name), cores)
 
 
 async def _outcome(job: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[bool, Any]:

@@ -122,6 +122,7 @@ def create_app(settings: Settings, *, only: str | None = None, away: bool = Fals
     helper = HelperProcess(seconds=settings.limit_seconds)
     ports = HubPorts(settings, helper)
     runtime = boot.new_runtime(settings, ports)
+    helper.loop_share = runtime.database.loop_share
     clicks, postbacks, sites = Clicks(runtime), Postbacks(runtime), Sites(runtime)
     chats = Chats(runtime, polling=only in {None, "bots"})
     runtime.state |= {"clicks": clicks, "postbacks": postbacks, "sites": sites, "chats": chats, "loop_lag": LoopLag()}

@@ -12,6 +12,7 @@ import pytest
 from bot.core.message import Chart, Series
 from bot.render.chart_image import draw
 from hub.runtime.helper_process import SECONDS, HelperFailed, HelperProcess
+from storage.db.loop_share import FULL_BATCH, LoopShare
 from storage.ledger.errors import Refused, TooLong
 from tests.hub.runtime import helper_jobs
 
@@ -48,6 +49,26 @@ async def test_on_an_only_core_it_has_a_tenth_of_it_beside_a_busy_hub(helper: He
     finally:
         os.sched_setaffinity(0, cores)
     assert (niceness, os.sched_getscheduler(pid)) == (10, os.SCHED_OTHER)
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) == 1, reason="takes two cores, on Linux"
+)
+async def test_while_clicks_come_in_full_batches_it_keeps_off_the_core_of_the_event_loop(helper: HelperProcess) -> None:
+    allowed = os.sched_getaffinity(0)
+    assert set(map(frozenset, await helper.run(helper_jobs.cores))) == {frozenset(allowed)}
+    helper.loop_share = LoopShare()
+    of_loop = min(allowed)
+    os.sched_setaffinity(0, {of_loop})
+    try:
+        helper.loop_share.batch_began(FULL_BATCH)
+        beside = await helper.run(helper_jobs.cores)
+        helper.loop_share = LoopShare()
+        afterwards = await helper.run(helper_jobs.cores)
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert set(map(frozenset, beside)) == {frozenset(allowed - {of_loop})}
+    assert set(map(frozenset, afterwards)) == {frozenset(allowed)}
 
 
 async def test_an_error_comes_back_as_it_was_raised(helper: HelperProcess) -> None:
