@@ -20,6 +20,7 @@ log = structlog.get_logger()
 EVERY = 0.05  # seconds between measurements
 HELD = 0.1  # seconds after which the callback is named
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_LOOP = ("asyncio.", "uvloop.", "selectors.", "hub.__main__.")
 _OURS = ("bot.", "connectors.", "hub.", "storage.")
 
 
@@ -64,21 +65,33 @@ class LoopLag:
         self._schedule()
 
     def _watch(self) -> None:
-        """In the thread: name what holds the loop, once for each time it is held."""
-        named = 0.0
+        """In the thread: name what holds the loop, once for each time it is held.
+
+        A thread that is late itself, while the process used no processor time, says that the process had none.
+        """
+        named = on_since = 0.0
+        before, used_before = time.monotonic(), time.process_time()
         while not self._stopped.wait(EVERY):
+            now, used = time.monotonic(), time.process_time()
+            overslept = now - before - EVERY
+            if overslept > HELD / 2 and used - used_before < overslept / 2:
+                on_since = now
+            before, used_before = now, used
             due = self._due
-            late = time.monotonic() - due
+            late = now - max(due, on_since)
             if late >= HELD and due != named:
                 named = due
-                where = _place(sys._current_frames().get(self._thread_id))
-                log.warning("the event loop is held", milliseconds=round(late * 1000), callback=where)
+                if where := _place(sys._current_frames().get(self._thread_id)):
+                    log.warning("the event loop is held", milliseconds=round(late * 1000), callback=where)
 
 
 def _place(frame: FrameType | None) -> str:
-    """The innermost function of ours that runs, else the innermost of all."""
+    """The innermost function of ours that runs, else the innermost of all; empty if the loop itself is at work: then
+    the process has not had the processor, or was stopped."""
     names = []
     while frame is not None:
         names.append(f"{frame.f_globals.get('__name__', '?')}.{frame.f_code.co_qualname}")
         frame = frame.f_back
-    return next((name for name in names if name.startswith(_OURS)), names[0] if names else "?")
+    if not names or names[0].startswith(_LOOP):
+        return ""
+    return next((name for name in names if name.startswith(_OURS) and not name.startswith(_LOOP)), names[0])

@@ -10,6 +10,7 @@ So is what uvicorn leaves to luck: clients that close their side early, old ones
 import asyncio
 import logging
 import math
+import select
 from collections import deque
 from functools import partial
 from typing import Any
@@ -137,7 +138,7 @@ class Connection(HttpToolsProtocol):
         self._place = _BETWEEN
         self._unread = 0  # bytes that have come since the parser made something of one
         self._unsent = 0  # bytes of answers that the client does not take
-        self._stuck_since = self._waits_since = server_state.now  # the latter infinite while a request is answered
+        self._stuck_since = self._waits_since = _loop.time()  # the latter infinite while a request is answered
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -211,7 +212,7 @@ class Connection(HttpToolsProtocol):
         self._place = _IN_LINE
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
-            self._waits_since = self.server_state.now
+            self._waits_since = self.loop.time()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name.lower(), value))
@@ -344,13 +345,13 @@ class Connection(HttpToolsProtocol):
             return
         self.transport.write(head + message["body"])
         if unread:
-            self._waits_since = self.server_state.now
+            self._waits_since = self.loop.time()
         elif not fast.keep_alive:
             self.transport.close()
         elif self.pipeline:
             self.on_response_complete()
         else:
-            self._waits_since = self.server_state.now
+            self._waits_since = self.loop.time()
 
     def write(self, data: bytes) -> None:
         """For uvicorn's cycle, as are the next two: it takes a connection for its transport."""
@@ -373,7 +374,7 @@ class Connection(HttpToolsProtocol):
         self.pipeline.clear()
         self.cycle = None
         self.parser = _ClosedParser(self)  # type: ignore[assignment]
-        self._place, self._waits_since = _IN_BODY, self.server_state.now
+        self._place, self._waits_since = _IN_BODY, self.loop.time()
         self.transport.write_eof()
         self.flow.resume_reading()
 
@@ -387,7 +388,7 @@ class Connection(HttpToolsProtocol):
             self._start_asgi_task(cycle, app)
         else:
             self._answering = None
-            self._waits_since = self.server_state.now
+            self._waits_since = self.loop.time()
 
     def _refuse(self, status: int) -> None:
         """Answer and close. Requests that were whole before are answered first, and the last of them closes."""
@@ -420,12 +421,22 @@ class Connection(HttpToolsProtocol):
         cycle, answered_now = self.cycle, self._answering
         self._fast.keep_alive = False
         if cycle is None or cycle.response_complete:
-            if seconds > LAST_MOMENT:
+            if seconds > LAST_MOMENT and not self._has_unread:
                 self.transport.close()
             return
         cycle.keep_alive = False
         if answered_now is not None and answered_now.chunked_encoding and seconds > LONGEST_STREAM:
             self.transport.close()
+
+    @property
+    def _has_unread(self) -> bool:
+        """Whether a request lies there that the loop, held up or stopped for a while, has not come to read: closing now
+        would reset the connection, and a proxy would make a 502 of that."""
+        if self._place != _BETWEEN or self.flow.read_paused:
+            return False
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))
 
     def look(self, silence: float) -> None:
         """Called every second: end a connection whose client has nothing to say for `silence` seconds."""
@@ -434,7 +445,7 @@ class Connection(HttpToolsProtocol):
             self._unsent, self._stuck_since = size, now
         if now - self._stuck_since > LONGEST_SILENCE:
             self.transport.abort()
-        elif now - self._waits_since > silence:
+        elif now - self._waits_since > silence and not self._has_unread:
             if self._place in (_IN_LINE, _IN_HEAD):
                 self._refuse(408)
             self.transport.close()

@@ -1,6 +1,9 @@
 """The event loop's lag is a histogram, and what holds the loop is named in the log."""
 
 import asyncio
+import signal
+import subprocess
+import sys
 import time
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -40,3 +43,34 @@ async def test_the_lag_is_counted_and_what_holds_the_loop_is_named() -> None:
     assert counts[f"{name}_count"] >= 3
     assert counts[f"{name}_sum"] >= 0.4
     assert counts[f'{name}_bucket{{le="0.25"}}'] < counts[f'{name}_bucket{{le="+Inf"}}'] == counts[f"{name}_count"]
+
+
+_IDLE = """
+import asyncio
+import uvloop
+from hub.runtime.loop_lag import LoopLag
+
+async def idle():
+    lag = LoopLag()
+    await lag.start()
+    print("idle", flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, input)
+    await asyncio.sleep(0.3)
+    await lag.stop()
+
+uvloop.run(idle())
+"""
+
+
+def test_a_process_that_is_stopped_for_a_while_blames_no_callback() -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", _IDLE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"idle\n"
+    child.send_signal(signal.SIGSTOP)
+    time.sleep(0.5)
+    child.send_signal(signal.SIGCONT)
+    output, _ = child.communicate(b"\n", timeout=300)
+    assert output == b""
+    assert child.returncode == 0

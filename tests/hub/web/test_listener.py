@@ -4,12 +4,14 @@ import asyncio
 import gc
 import resource
 import socket
+import time
 import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import uvloop
 
 from hub.web import connection, listener, sockets
 from hub.web.listener import Listener
@@ -422,6 +424,24 @@ async def test_who_says_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> No
         assert statuses(await served.all_of(get(b"/taken?x") + b"GET /t")) == [302, 408]
         unread = b"POST /unread HTTP/1.1\r\ncontent-length: 9\r\n\r\nabc"
         assert statuses(await served.all_of(unread)) == [200]
+
+
+def test_a_request_that_came_while_the_loop_was_held_up_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ask() -> list[bytes]:
+        loop = asyncio.get_running_loop()
+        async with listening() as served:
+            with socket.create_connection(("127.0.0.1", served.port)) as client:
+                client.setblocking(False)
+                answers = []
+                for _ in range(3):
+                    client.send(get(b"/taken?x"))
+                    time.sleep(0.5)  # as a process that is stopped, or a machine that sleeps
+                    answers.append(await asyncio.wait_for(loop.sock_recv(client, 1000), 30))
+            return answers
+
+    monkeypatch.setattr(connection, "LONGEST_SILENCE", 0.3)
+    answers = uvloop.run(ask())  # whose timers come before what there is to read
+    assert [statuses(answer) for answer in answers] == [[302]] * 3
 
 
 async def test_an_answer_that_takes_longer_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
