@@ -40,7 +40,7 @@ from storage.db.schema import upgrade
 from storage.db.secrets import Box
 from storage.ledger.reports.report_pages import PagedReport
 from storage.reports.merged_report import ReportQuery, paged_report
-from storage.reports.report_pages import SHELF
+from storage.reports.report_pages import PAGES
 from storage.revenue import syncs
 from storage.tables import offers, report_pages, revenue, revenue_reports, revenue_revisions, touched
 
@@ -205,7 +205,7 @@ class RevenueStage:
         """Be as right after a sync, before pages are made."""
         async with self.database.begin() as tx:
             await tx.execute(delete(report_pages))
-        SHELF.forget()
+        PAGES.forget()
 
     async def report(self) -> PagedReport:
         query = ReportQuery(
@@ -243,7 +243,7 @@ async def work(database_url: str, platform_url: str) -> dict[str, float]:
     await stage.sync(first, last)
     result |= {"again": time.process_time() - spent, "written": float(before != await stage.counted())}
     result |= {"rows": before[0], "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
-    SHELF.forget()
+    PAGES.forget()
     result["cold"] = await timed(stage)
     result["warm"] = statistics.median([await timed(stage) for _ in range(9)])
     result["restated"], result["after"] = await restated(stage, last - timedelta(days=3))

@@ -29,7 +29,7 @@ from storage.ledger.clicks.rules_in_words import condition_in_words
 from storage.ledger.errors import Missing, Refused
 from storage.ledger.facts import Reason, Role
 from storage.ledger.numbers import read_float
-from storage.postbacks.conversions import ConversionProcessor, foresee
+from storage.postbacks.conversions import ConversionProcessor, preview
 from storage.postbacks.postback_accounts import PostbackAccount
 from storage.postbacks.requests import postback_request
 from storage.tables import accounts, campaigns, offers
@@ -358,7 +358,7 @@ async def simulate_postback(ctx: Context, new: SimulatedPostback) -> ForecastSho
     placing = await processor(ctx)
     account, query = await _simulated_request(ctx, placing, new)
     request = postback_request(account, ctx.now, query=query.encode("utf-8", errors="replace"))
-    entries, changes = await foresee(ctx.tx, [request], placing)
+    entries, changes = await preview(ctx.tx, [request], placing)
     entry, signal = entries[0], request.signal
     await _refuse_foreign(ctx, signal.click)
     made = next((c.derived for c in changes if entry.number in c.derived.requests), None)

@@ -46,7 +46,7 @@ class CampaignJob(ClickJob):
         """By the campaign's plan; a paused or full offer is passed over, and never a last resort."""
         click, plan = self.click, self.campaign
         if plan.special and (refusal := self._refusal()) is not None:
-            return self._turn_away(refusal)
+            return self._reject(refusal)
         quick = plan.quick
         among = plan.index.candidates(self) if plan.index is not None else ()
         if quick is not None:
@@ -68,7 +68,7 @@ class CampaignJob(ClickJob):
             seen=self.further.seen if self.further is not None else (), among=among,
         )  # fmt: skip
         if picked.offer_id:
-            return self._go(picked.offer_id, Reason.PAUSED if plan.paused else picked.reason)
+            return self._choose(picked.offer_id, Reason.PAUSED if plan.paused else picked.reason)
         if plan.fallback:
             return self._fall_back(Reason.FALLBACK)
         if plan.site and not plan.site.paused:
@@ -125,12 +125,12 @@ class CampaignJob(ClickJob):
         if self.campaign.cost_model != LINK:
             self.click.cost = 0
 
-    def _turn_away(self, reason: Reason) -> None:
+    def _reject(self, reason: Reason) -> None:
         """To the fallback, or to a neutral page; never to an offer or the site."""
         self._to_site, self._to_fallback = False, True
         self.click.offer_id, self.click.reason, self.click.cap = 0, reason, None
 
-    def _go(self, offer_id: int, reason: Reason) -> None:
+    def _choose(self, offer_id: int, reason: Reason) -> None:
         self.click.offer_id, self.click.reason = offer_id, reason
         cap = self.plans.offers[offer_id].cap
         if cap and not self.click.bot:
@@ -211,9 +211,9 @@ class SiteJob(CampaignJob):
 
     def decide(self) -> None:
         self.click.cap = None
-        offer_id, reason = onward(self._state, self.plans, self._site, self._clicked, self.seconds)
+        offer_id, reason = open_site_offer(self._state, self.plans, self._site, self._clicked, self.seconds)
         if offer_id:
-            self._go(offer_id, reason)
+            self._choose(offer_id, reason)
         else:
             self.click.offer_id, self.click.reason = 0, reason
 
@@ -245,7 +245,7 @@ class GoingJob(OutgoingJob):
 
     def decide(self, click: OriginClick | None) -> None:
         self._origin = click
-        self.offer_id, _ = onward(self._state, self.plans, self._site, self._clicked, self.seconds)
+        self.offer_id, _ = open_site_offer(self._state, self.plans, self._site, self._clicked, self.seconds)
         offer = self.plans.offers.get(self.offer_id)
         counts = offer and offer.cap and not self.bot
         self.cap = offer.cap.at(int(self.seconds) // SLOT) if counts and offer and offer.cap else None
@@ -277,7 +277,7 @@ class GoingJob(OutgoingJob):
         return str(getattr(origin, macro, "") or "")
 
 
-def onward(state: State, plans: Plans, site: SitePlan, clicked: int, seconds: float) -> tuple[int, Reason]:
+def open_site_offer(state: State, plans: Plans, site: SitePlan, clicked: int, seconds: float) -> tuple[int, Reason]:
     """The offer a site's visitor goes on to: the clicked one, its alternative, the site's next; 0 if none is open."""
     availability = state.availability(plans, seconds)
     preferred = availability(clicked)

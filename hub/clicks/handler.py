@@ -151,10 +151,10 @@ class Clicks:
 
     async def _follow(self) -> None:
         await self.refresh()
-        await self._turn_keys()
+        await self._rotate_keys()
         await self._closed.tell(self.state.plans)
 
-    async def _turn_keys(self) -> None:
+    async def _rotate_keys(self) -> None:
         today = self._runtime.clock().astimezone(UTC).date()
         if today != self.state.keys.day and self._runtime.snapshot is None:
             async with self._database.begin() as tx:
@@ -220,7 +220,7 @@ class Clicks:
         if len(parts) > 1 and parts[0] == "c":
             await self._campaign(scope, send, parts[1])
         elif len(parts) > 2 and parts[0] == "go":
-            await self._go(scope, send, parts[1], parts[2])
+            await self._outgoing(scope, send, parts[1], parts[2])
         else:
             await self._unknown(scope, send, scope["path"])
 
@@ -249,7 +249,7 @@ class Clicks:
         try:
             job, remembered = self._factory.click(scope, headers, plan)
         except Exception as error:
-            self._send_on(plan, send, error, added)
+            self._redirect_after_failure(plan, send, error, added)
             return
 
         def answer() -> None:
@@ -300,7 +300,7 @@ class Clicks:
             cookies.append(self._cookie_factory.carried(job.word))
         return cookies
 
-    def _send_on(self, plan: CampaignPlan, send: Any, error: Exception, added: answers.Headers) -> None:
+    def _redirect_after_failure(self, plan: CampaignPlan, send: Any, error: Exception, added: answers.Headers) -> None:
         """Something of ours broke: the click is kept as far as known, and the visitor redirected all the same."""
         job = self._failed_job(plan, error)
 
@@ -333,7 +333,7 @@ class Clicks:
         )  # fmt: skip
         return FailedJob(self.state, plan, click, seconds=self.state.seconds())
 
-    async def _go(self, scope: Any, send: Any, site_code: str, offer_code: str) -> None:
+    async def _outgoing(self, scope: Any, send: Any, site_code: str, offer_code: str) -> None:
         plans = self.state.plans
         site = plans.sites.get(site_code)
         offer_id = plans.offer_codes.get((site.team_id, offer_code)) if site else None
@@ -344,7 +344,7 @@ class Clicks:
         word = self._carried(scope, headers)
         click_id = self.state.codec.decode(word) if word else None
         if word and click_id is not None:
-            outgoing = self._factory.going(scope, headers, site, offer_id, click_id=click_id, word=word)
+            outgoing = self._factory.outgoing(scope, headers, site, offer_id, click_id=click_id, word=word)
             await self.writer.submit(outgoing)
             if outgoing.found or outgoing.early or self.writer.down:
                 await answers.give(send, self._outgoing_answer(scope, site, outgoing.url(), ()))

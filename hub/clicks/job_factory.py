@@ -160,7 +160,7 @@ class ClickJobFactory:
         if query.cut:
             self._writer.fault((plan.team_id, hour // 24, "cut", plan.code))
 
-    def going(
+    def outgoing(
         self, scope: Any, headers: Headers, site: SitePlan, offer_id: int, *, click_id: int, word: str
     ) -> GoingJob:
         """An outgoing click of a visitor who came with the click `click_id`."""

@@ -24,7 +24,7 @@ from storage.ledger.facts import Reason
 from storage.tables import campaigns, clicks, conversions, offers, sites, sources, user_agents
 
 EVERY = 0.7  # seconds between two queries while a page listens
-KEPT = 200  # events a page that lost its connection can catch up with
+REPLAYED = 200  # events a page that lost its connection can catch up with
 BATCH = 50  # events of one query; of more clicks the latest: a page has no more lines
 LATEST = 14  # clicks that a page begins with
 HEARTBEAT = 15.0  # seconds; proxies cut connections that stay silent
@@ -62,13 +62,13 @@ class Feed:
         self._cockpit = cockpit
         self._runtime = cockpit.runtime
         self._team_id = team_id
-        self._recent: deque[Sent] = deque(maxlen=KEPT)
+        self._recent: deque[Sent] = deque(maxlen=REPLAYED)
         self._listeners: set[asyncio.Queue[list[Sent]]] = set()
         self._click, self._conversion = -1, -1
         self._task: asyncio.Task[None] | None = None
 
     def listen(self) -> "asyncio.Queue[list[Sent]]":
-        queue: asyncio.Queue[list[Sent]] = asyncio.Queue(maxsize=KEPT)
+        queue: asyncio.Queue[list[Sent]] = asyncio.Queue(maxsize=REPLAYED)
         self._listeners.add(queue)
         if self._task is None or self._task.done():
             self._task = tasks.start_loop("live events", lambda: self._runtime.database.loop_share.run(self._poll()))

@@ -68,7 +68,7 @@ def spooled_answer(signal: Signal) -> Answer:
     if signal.outcome is Outcome.REJECTED:
         reason = "; ".join(signal.notes)
         return _messages(413 if signal.notes == ONLY_TOO_LONG else 400, {"outcome": signal.outcome, "reason": reason})
-    return KEPT
+    return SPOOLED
 
 
 async def give(send: Send, answer: Answer) -> None:
@@ -93,5 +93,7 @@ UNKNOWN = _messages(404, {"title": "Not Found", "status": 404, "detail": "no suc
 NOT_ALLOWED = _messages(
     405, {"title": "Method Not Allowed", "status": 405, "detail": "GET or POST"}, (b"allow", b"GET, POST, PUT, HEAD")
 )
-KEPT = _messages(200, {"outcome": Outcome.ACCEPTED, "reason": "kept on disk: it is placed when the database is back"})
+SPOOLED = _messages(
+    200, {"outcome": Outcome.ACCEPTED, "reason": "kept on disk: it is placed when the database is back"}
+)
 UNAVAILABLE = _messages(503, {"title": "Unavailable", "status": 503, "detail": "not stored: please send it again"})

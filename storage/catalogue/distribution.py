@@ -17,7 +17,7 @@ AUTO, OFF = "auto", "off"
 MODES = (AUTO, OFF)
 SEGMENTED_BY = ("country", "device")
 SETTINGS = ("distribute_by", "floor", "most_change", "holdout")  # columns of a campaign
-KEPT = timedelta(days=90)  # steps of a campaign
+RETENTION = timedelta(days=90)  # steps of a campaign
 HOLDOUT = 1_000  # in hundredths of a per cent, where nothing else is said
 _HOUR = timedelta(hours=1)
 
@@ -227,4 +227,4 @@ def of_last_hour(past: Sequence[Step], now: datetime) -> list[Step]:
 
 async def forget(tx: AsyncConnection, now: datetime) -> None:
     """Remove steps that are too old to be shown."""
-    await tx.execute(delete(distribution_steps).where(distribution_steps.c.at < now - KEPT))
+    await tx.execute(delete(distribution_steps).where(distribution_steps.c.at < now - RETENTION))

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.tables import dialogues, presses
 
 GOOD_FOR = timedelta(minutes=15)
-KEPT = timedelta(days=90)
+RETENTION = timedelta(days=90)
 
 
 class Dialogue(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,4 +80,4 @@ async def pressed(tx: AsyncConnection, short: str) -> str | None:
 async def forget(tx: AsyncConnection, now: datetime) -> None:
     """Drop dialogues after 15 minutes and buttons after three months."""
     await tx.execute(delete(dialogues).where(dialogues.c.at < now - GOOD_FOR))
-    await tx.execute(delete(presses).where(presses.c.at < now - KEPT))
+    await tx.execute(delete(presses).where(presses.c.at < now - RETENTION))

@@ -13,7 +13,7 @@ from storage.tables import messages, rooms
 
 CLAIM = timedelta(minutes=2)  # longer than any send lasts
 WAITS = timedelta(days=1)  # for a platform that is not set up (any more): yesterday's news is none
-KEPT = timedelta(days=30)  # after a message was sent or given up
+RETENTION = timedelta(days=30)  # after a message was sent or given up
 
 
 class Queued(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +124,7 @@ async def expire_unreachable(tx: AsyncConnection, now: datetime, faces: Collecti
 
 async def forget(tx: AsyncConnection, now: datetime) -> None:
     """Drop what was sent or given up long ago."""
-    over = messages.c.state != "queued", messages.c.created_at < now - KEPT
+    over = messages.c.state != "queued", messages.c.created_at < now - RETENTION
     await tx.execute(delete(messages).where(*over))
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.tables import handled
 
-KEPT = timedelta(days=2)  # Telegram repeats an update it got no answer to for up to 24 hours
+RETENTION = timedelta(days=2)  # Telegram repeats an update it got no answer to for up to 24 hours
 
 
 async def first_time(tx: AsyncConnection, now: datetime, *keys: str) -> bool:
@@ -27,4 +27,4 @@ async def before(tx: AsyncConnection, key: str) -> bool:
 
 async def forget(tx: AsyncConnection, now: datetime) -> None:
     """Drop what is too old to come again."""
-    await tx.execute(delete(handled).where(handled.c.at < now - KEPT))
+    await tx.execute(delete(handled).where(handled.c.at < now - RETENTION))

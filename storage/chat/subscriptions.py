@@ -66,7 +66,7 @@ _SHOWN = select(subscriptions, rooms.c.face, rooms.c.workspace, rooms.c.room, ro
 
 
 async def add(tx: AsyncConnection, now: datetime, new: NewSubscription) -> int:
-    """Id of the subscription; the very same one twice is one."""
+    """Id of the subscription; an identical one is not added twice."""
     values: dict[str, Any] = {
         "team_id": new.team_id, "room_id": new.room_id, "thread": new.thread, "every": new.schedule.every,
         "at": new.schedule.at.strftime("%H:%M"), "timezone": new.schedule.timezone,

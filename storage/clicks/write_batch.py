@@ -96,38 +96,38 @@ class Counts:
             row[OUTGOING] += 1
 
 
-class Touches:
+class PendingTouchMarks:
     """Marks for the days that moved: at most one a second per day, and never none."""
 
     def __init__(self) -> None:
         self._last: dict[tuple[int, int], float] = {}
-        self._owed: set[tuple[int, int]] = set()
+        self._pending: set[tuple[int, int]] = set()
 
     def due(self, days: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         """Marks to write now, of these days and of those put off; call `written` once they are committed."""
-        self._owed.update(days)
+        self._pending.update(days)
         before = time.monotonic() - TOUCH_EVERY
-        return [key for key in self._owed if self._last.get(key, before) <= before]
+        return [key for key in self._pending if self._last.get(key, before) <= before]
 
     def written(self, marks: Iterable[tuple[int, int]]) -> None:
         now = time.monotonic()
         for key in marks:
             self._last[key] = now
-            self._owed.discard(key)
+            self._pending.discard(key)
         if len(self._last) > 1000:
             self._last.clear()
 
-    def hurry(self) -> None:
+    def make_all_due(self) -> None:
         """Have every mark that was put off be due: nothing is written later."""
         self._last.clear()
 
     @property
-    def owed(self) -> bool:
-        return bool(self._owed)
+    def pending(self) -> bool:
+        return bool(self._pending)
 
     def waiting(self) -> bool:
         """Whether a mark that was put off is due."""
-        return self.owed and bool(self.due(()))
+        return self.pending and bool(self.due(()))
 
 
 class WriterState:
@@ -138,7 +138,7 @@ class WriterState:
         self.statements = Statements(connection.dialect)
         self.visitors = visitors
         self.bursts = bursts
-        self.touches = Touches()
+        self.touches = PendingTouchMarks()
         self.full: set[tuple[int, str, int]] = set()  # caps found full; forgotten every tick
         self.failed_decisions = 0
 
@@ -217,7 +217,7 @@ class Batch:
         if rows:
             await self._insert_clicks(rows)
         for outgoing_job in self.outgoing:
-            await self._go(outgoing_job)
+            await self._decide_outgoing(outgoing_job)
         await self.write_counts()
         decided()
 
@@ -237,7 +237,7 @@ class Batch:
             await self._write_together(connection.query, records)
             records, self._unkept = NO_ROWS, []
             for outgoing_job in self.outgoing:
-                await self._go(outgoing_job)
+                await self._decide_outgoing(outgoing_job)
         decided()
         bursts = self._state.bursts
         await self._write_together(connection.query if bursts.unshared else connection.alone, records, self.counts)
@@ -398,7 +398,7 @@ class Batch:
         rows = await self._connection.query(POSTGRES_AGENTS, [agent.text for agent in agents]) if agents else ()
         return {row[0]: int(row[1]) for row in rows}
 
-    async def _go(self, job: OutgoingJob) -> None:
+    async def _decide_outgoing(self, job: OutgoingJob) -> None:
         origin = await self.origin_click(job.click_id)
         if origin is not None and origin.team_id != job.team_id:
             origin = None

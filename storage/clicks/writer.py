@@ -110,8 +110,8 @@ class Writer:
         if self._tasks:
             self._tasks[1].cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._state.touches.hurry()
-        if self._counts or self.spooled or self._state.touches.owed:
+        self._state.touches.make_all_due()
+        if self._counts or self.spooled or self._state.touches.pending:
             await self._batch()
         await self._save_last()
         await self._connection.close()

@@ -116,7 +116,7 @@ class BulkTable:
 
     @cached_property
     def _record(self) -> Callable[..., msgspec.Struct]:
-        """A row as JSON has it: what stands for null is left out, which msgspec knows by being the very same object."""
+        """A row as JSON has it: what stands for null is left out, which msgspec knows by identity."""
         fields: list[tuple[str, Any, Any]] = [(name, Any, None) for name in (*self.names, "id")]
         for n in self._nullable:
             name = self.names[n]

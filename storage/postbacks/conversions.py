@@ -18,7 +18,7 @@ from storage.ledger.postbacks.conversion_rules import components
 from storage.ledger.postbacks.judging import Judgement, judge
 from storage.postbacks.batch_lookup import BatchLookup, look_up
 from storage.postbacks.conversion_rows import Change, reassign_requests, write, write_states
-from storage.postbacks.matching import as_request, begin, match, neighbours, outgoing_offers, very_same
+from storage.postbacks.matching import as_request, begin, duplicated_conversions, match, neighbours, outgoing_offers
 from storage.postbacks.postback_accounts import AccountDirectory, PostbackAccount
 from storage.postbacks.requests import Entry, PostbackRequest, again, store, waiting_for_players
 from storage.tables import accounts
@@ -60,15 +60,15 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(slots=True)
-class _Sheet:
-    """One batch while it is worked on."""
+class _Batch:
+    """One batch of requests while it is being placed."""
 
     entries: Sequence[Entry]
     links: dict[int, ClickLink]
     by_number: dict[int, Entry] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
     joined: dict[int, Request] = field(default_factory=dict)  # stored requests whose conversion may change
-    likes: dict[int, int] = field(default_factory=dict)  # a repeat -> the request it repeats
+    repeats: dict[int, int] = field(default_factory=dict)  # a repeat -> the request it repeats
 
 
 async def receive(
@@ -91,49 +91,49 @@ async def place(tx: AsyncConnection, entries: Sequence[Entry], processor: Conver
     if tx.dialect.name == "postgresql":
         known = await look_up(tx, entries, processor.rules_of(entries), processor.size)
         processor.size = known.size
-    sheet, placed = await _placed(tx, entries, processor, known)
+    batch, placed = await _placed(tx, entries, processor, known)
     rows = RowBatch(tx, None if known is None else known.ids)
-    await write(tx, sheet.changes, sheet.links, rows, book=processor.book, zone=processor.zone, now=processor.now)
-    await _keep(tx, sheet, rows, processor.now)
+    await write(tx, batch.changes, batch.links, rows, book=processor.book, zone=processor.zone, now=processor.now)
+    await _store(tx, batch, rows, processor.now)
     if processor.meanwhile is not None:
         processor.meanwhile()
     await rows.store()
-    await reassign_requests(tx, sheet.changes, sheet.joined)
-    changed = [change for change in sheet.changes if change.before is None or change.differs]
+    await reassign_requests(tx, batch.changes, batch.joined)
+    changed = [change for change in batch.changes if change.before is None or change.differs]
     if processor.forward is not None and changed:
         await processor.forward(tx, changed, known is None or known.webhooks)
-    await _wake_players(tx, placed, processor)
+    await _retry_waiting_for_player(tx, placed, processor)
     return [
         Received(id=e.id or 0, outcome=e.outcome or Outcome.REJECTED, reason=e.reason, conversion_id=e.conversion_id)
         for e in entries
     ]
 
 
-async def _keep(tx: AsyncConnection, sheet: _Sheet, rows: RowBatch, now: datetime) -> None:
+async def _store(tx: AsyncConnection, batch: _Batch, rows: RowBatch, now: datetime) -> None:
     """Requests with their outcome, and the new states of conversions; new ones need nothing but `rows`."""
-    _name_conversions(sheet)
-    await store(tx, sheet.entries, rows)
-    await write_states(sheet.changes, {n: e.id for n, e in sheet.by_number.items()}, rows, now)
+    _name_conversions(batch)
+    await store(tx, batch.entries, rows)
+    await write_states(batch.changes, {n: e.id for n, e in batch.by_number.items()}, rows, now)
 
 
-async def foresee(
+async def preview(
     tx: AsyncConnection, arrivals: Sequence[PostbackRequest], processor: ConversionProcessor
 ) -> tuple[Sequence[Entry], list[Change]]:
     """What `receive` would do with requests, without doing it."""
-    sheet, _ = await _placed(tx, begin(arrivals, processor.codec), processor, None)
-    return sheet.entries, sheet.changes
+    batch, _ = await _placed(tx, begin(arrivals, processor.codec), processor, None)
+    return batch.entries, batch.changes
 
 
 async def _placed(
     tx: AsyncConnection, entries: Sequence[Entry], processor: ConversionProcessor, known: BatchLookup | None
-) -> tuple[_Sheet, list[Entry]]:
+) -> tuple[_Batch, list[Entry]]:
     """Match requests with clicks and derive the conversions they change; also those that are not decided already."""
-    sheet = _Sheet(entries, await match(tx, entries, None if known is None else known.links))
+    batch = _Batch(entries, await match(tx, entries, None if known is None else known.links))
     undecided = [entry for entry in entries if entry.outcome is None]
-    sheet.by_number = {entry.number: entry for entry in entries}
+    batch.by_number = {entry.number: entry for entry in entries}
     if undecided:
-        await _place(tx, undecided, sheet, processor, known)
-    return sheet, undecided
+        await _place(tx, undecided, batch, processor, known)
+    return batch, undecided
 
 
 async def _take_lock(tx: AsyncConnection, arrivals: Sequence[PostbackRequest]) -> None:
@@ -170,9 +170,9 @@ def _lock(ids: str) -> str:
 
 
 async def _place(
-    tx: AsyncConnection, placed: list[Entry], sheet: _Sheet, processor: ConversionProcessor, known: BatchLookup | None
+    tx: AsyncConnection, placed: list[Entry], batch: _Batch, processor: ConversionProcessor, known: BatchLookup | None
 ) -> None:
-    placed = await _drop_very_same(tx, placed)
+    placed = await _drop_duplicates(tx, placed)
     new: dict[int, list[Request]] = {}
     for entry in placed:
         new.setdefault(entry.postback_request.account.id, []).append(as_request(entry))
@@ -181,10 +181,10 @@ async def _place(
     derived_now: list[tuple[PostbackAccount, Derived, list[Request]]] = []
     for account, requests in new.items():
         for group in components([*existing[account], *requests], account_rules[account]):
-            derived_now += _judged(group, processor.book.by_id[account], sheet)
-    await _more_links(tx, derived_now, sheet)
-    went_on = await _outgoing(tx, derived_now, sheet)
-    sheet.changes = [_change(account, derived, group, went_on) for account, derived, group in derived_now]
+            derived_now += _judged(group, processor.book.by_id[account], batch)
+    await _more_links(tx, derived_now, batch)
+    went_on = await _outgoing(tx, derived_now, batch)
+    batch.changes = [_change(account, derived, group, went_on) for account, derived, group in derived_now]
 
 
 def _is_nameless_deposit(request: PostbackRequest) -> bool:
@@ -194,12 +194,12 @@ def _is_nameless_deposit(request: PostbackRequest) -> bool:
     return request.account.account_rules.of(signal.event) != "count"
 
 
-async def _drop_very_same(tx: AsyncConnection, placed: list[Entry]) -> list[Entry]:
-    """A deposit without a transaction id is a duplicate if the very same request came within ten minutes."""
+async def _drop_duplicates(tx: AsyncConnection, placed: list[Entry]) -> list[Entry]:
+    """A deposit without a transaction id is a duplicate if an identical request came within ten minutes."""
     nameless = [entry for entry in placed if _is_nameless_deposit(entry.postback_request)]
     if not nameless:
         return placed
-    earlier = await very_same(tx, nameless)
+    earlier = await duplicated_conversions(tx, nameless)
     fresh = []
     for entry in placed:
         like = earlier.get(entry.number)
@@ -207,22 +207,22 @@ async def _drop_very_same(tx: AsyncConnection, placed: list[Entry]) -> list[Entr
             fresh.append(entry)
             continue
         entry.conversion_id = like
-        entry.decide(Outcome.DUPLICATE, "the very same request came within ten minutes")
+        entry.decide(Outcome.DUPLICATE, "an identical request came within ten minutes")
     return fresh
 
 
 def _judged(
-    group: list[Request], account: PostbackAccount, sheet: _Sheet
+    group: list[Request], account: PostbackAccount, batch: _Batch
 ) -> list[tuple[PostbackAccount, Derived, list[Request]]]:
-    new = [r for r in group if r.id in sheet.by_number]
+    new = [r for r in group if r.id in batch.by_number]
     if not new:
         return []
-    existing = [] if len(new) == len(group) else [r for r in group if r.id not in sheet.by_number]
+    existing = [] if len(new) == len(group) else [r for r in group if r.id not in batch.by_number]
     new.sort(key=_by_arrival)
     judged, derived, joined = judge(existing, new, account.account_rules)
-    sheet.joined |= {r.id: r for r in existing}
+    batch.joined |= {r.id: r for r in existing}
     for judgement in judged:
-        _decide(judgement, sheet)
+        _decide(judgement, batch)
     return [(account, derived_, joined) for derived_ in derived]
 
 
@@ -230,12 +230,12 @@ def _by_arrival(request: Request) -> int:
     return request.id
 
 
-def _decide(judgement: Judgement, sheet: _Sheet) -> None:
-    entry = sheet.by_number[judgement.request.id]
+def _decide(judgement: Judgement, batch: _Batch) -> None:
+    entry = batch.by_number[judgement.request.id]
     entry.joined = judgement.joined
     entry.decide(judgement.outcome, judgement.reason)
     if judgement.like is not None:
-        sheet.likes[entry.number] = judgement.like
+        batch.repeats[entry.number] = judgement.like
 
 
 def _change(account: PostbackAccount, derived: Derived, group: list[Request], went_on: dict[int, list[int]]) -> Change:
@@ -257,40 +257,42 @@ def _change(account: PostbackAccount, derived: Derived, group: list[Request], we
 
 
 async def _more_links(
-    tx: AsyncConnection, derived_now: Sequence[tuple[PostbackAccount, Derived, list[Request]]], sheet: _Sheet
+    tx: AsyncConnection, derived_now: Sequence[tuple[PostbackAccount, Derived, list[Request]]], batch: _Batch
 ) -> None:
     """A conversion may come of a stored request alone, whose click this batch has not looked up."""
     from storage.clicks import queries
 
-    lacking = {d.click_id for _, d, _ in derived_now if d.click_id is not None and d.click_id not in sheet.links}
+    lacking = {d.click_id for _, d, _ in derived_now if d.click_id is not None and d.click_id not in batch.links}
     if lacking:
-        sheet.links |= await queries.links(tx, lacking)
+        batch.links |= await queries.links(tx, lacking)
 
 
 async def _outgoing(
-    tx: AsyncConnection, derived_now: Sequence[tuple[PostbackAccount, Derived, list[Request]]], sheet: _Sheet
+    tx: AsyncConnection, derived_now: Sequence[tuple[PostbackAccount, Derived, list[Request]]], batch: _Batch
 ) -> dict[int, list[int]]:
     unclear = set()
     for account, derived, _ in derived_now:
-        link = sheet.links.get(derived.click_id or 0)
+        link = batch.links.get(derived.click_id or 0)
         if link is not None and link.offer_id not in account.offer_ids:
             unclear.add(link.click_id)
     return await outgoing_offers(tx, unclear)
 
 
-def _name_conversions(sheet: _Sheet) -> None:
+def _name_conversions(batch: _Batch) -> None:
     """Every request of the batch gets the conversion it belongs to, a repeat that of what it repeats."""
     named = {
-        number: change.id for change in sheet.changes for number in (*change.derived.requests, *change.derived.repeats)
+        number: change.id for change in batch.changes for number in (*change.derived.requests, *change.derived.repeats)
     }
-    for number, entry in sheet.by_number.items():
-        conversion_id = named.get(sheet.likes.get(number, number))
+    for number, entry in batch.by_number.items():
+        conversion_id = named.get(batch.repeats.get(number, number))
         if conversion_id is not None:
             entry.conversion_id = conversion_id
 
 
-async def _wake_players(tx: AsyncConnection, placed: Sequence[Entry], processor: ConversionProcessor) -> None:
-    """Requests that named only a player wait until another one tells the player's click."""
+async def _retry_waiting_for_player(
+    tx: AsyncConnection, placed: Sequence[Entry], processor: ConversionProcessor
+) -> None:
+    """Requests that named only a player wait until another one names the player's click."""
     named: dict[int, set[str]] = {}
     for entry in placed:
         signal = entry.postback_request.signal

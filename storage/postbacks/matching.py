@@ -251,8 +251,8 @@ async def _tied(
     ]
 
 
-async def very_same(tx: AsyncConnection, entries: Sequence[Entry]) -> dict[int, int]:
-    """Conversions of which deposits without a transaction id say the very same again, by the entries' numbers."""
+async def duplicated_conversions(tx: AsyncConnection, entries: Sequence[Entry]) -> dict[int, int]:
+    """Existing conversions that repeated deposits without a transaction id duplicate, by the entries' numbers."""
     request_ids = {e.postback_request.id for e in entries}
     rows = await _DEPOSITS.rows(tx, {e.click_id for e in entries}, {e.postback_request.digest for e in entries})
     rows = [row for row in sorted(rows, key=itemgetter(0)) if row[0] not in request_ids]

@@ -1,4 +1,4 @@
-"""Pages of reports: a bounded shelf of them in memory, those of the usual reports in the database as well."""
+"""Pages of reports: a bounded cache of them in memory, those of the usual reports in the database as well."""
 
 import asyncio
 from collections import OrderedDict
@@ -23,7 +23,7 @@ from storage.tables import merged, report_pages
 USUAL: tuple[tuple[str, ...], ...] = (("day", "offer"), ("day", "campaign"))
 
 #: Bytes of rows kept in memory: a year of 200 offers by day takes 45 MB.
-SHELF_BYTES = 64_000_000
+CACHE_BYTES = 64_000_000
 
 _MANY = 60  # days: more of them are read as one range
 _AT_ONCE = 20  # days whose cells are in memory at the same time
@@ -49,7 +49,7 @@ _coins: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(list[_Coins])  # 
 class PageCache:
     """The pages last used, up to so many bytes."""
 
-    def __init__(self, limit: int = SHELF_BYTES) -> None:
+    def __init__(self, limit: int = CACHE_BYTES) -> None:
         self._limit = limit
         self._size = 0
         self._pages: OrderedDict[_Key, tuple[Page, Token]] = OrderedDict()
@@ -74,7 +74,7 @@ class PageCache:
             self._size -= dropped.size
 
 
-SHELF = PageCache()
+PAGES = PageCache()
 
 
 def form_of(by: Sequence[str], currency: str) -> str:
@@ -101,7 +101,7 @@ class Paging:
         """The report; what had to be made goes on the shelf."""
         versions = await settled_versions(self._tx, self._query)
         self._versions = {day: version for day, version in versions.items() if day not in self._fresh}
-        self._pages = {day: page for day in self._versions if (page := SHELF.get(self._key(day)))}
+        self._pages = {day: page for day in self._versions if (page := PAGES.get(self._key(day)))}
         await self._use_stored()
         raw = await self._cells(self._versions.keys() - self._pages.keys())
         days = sorted(self._versions.keys() | self._fresh.keys())
@@ -149,7 +149,7 @@ class Paging:
         if page.basis != basis_of(day, page.about, tokens.view):
             return False
         self._pages[day] = page, now
-        SHELF.put(self._key(day), page, now)
+        PAGES.put(self._key(day), page, now)
         return True
 
     async def _make(self, raw: Mapping[date, bytes], view: View, tokens: "Tokens") -> None:
@@ -157,7 +157,7 @@ class Paging:
             page = page_of(day, _decoder.decode(cells), view)
             self._pages[day] = page, tokens.of(day, page)
             if self._versions[day] is not None:
-                SHELF.put(self._key(day), *self._pages[day])
+                PAGES.put(self._key(day), *self._pages[day])
             await asyncio.sleep(0)  # clicks answered by the same process go on in between
 
 

@@ -63,7 +63,7 @@ class WeekCache:
             self._size -= self._weeks.popitem(last=False)[1].groups
 
 
-KEPT = WeekCache()
+WEEKS = WeekCache()
 
 
 class WeekSums:
@@ -72,7 +72,7 @@ class WeekSums:
     def __init__(self, query: ReportQuery, settled: Mapping[date, int | None], *, moved: Collection[date]) -> None:
         self._query = query
         self._versions = {} if query.filtered else _whole_weeks(query, settled, moved)
-        kept = {monday: KEPT.get(self._key(monday)) for monday in self._versions}
+        kept = {monday: WEEKS.get(self._key(monday)) for monday in self._versions}
         self._kept = {monday: week for monday, week in kept.items() if week and week.versions == self._versions[monday]}
         self._tokens: Tokens | None = None
 
@@ -123,7 +123,7 @@ class WeekSums:
         week = Week(versions=self._versions[monday], token=tokens.of_days(days, sorted(currencies)),
                     currencies=currencies, block=collapsing.block())  # fmt: skip
         if week.groups <= MOST_GROUPS // 8:
-            KEPT.put(self._key(monday), week)
+            WEEKS.put(self._key(monday), week)
         return week
 
 

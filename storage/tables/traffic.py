@@ -151,7 +151,7 @@ postbacks = Table(
     Column("packed_body", LargeBinary),  # a long one whole, compressed, for so many days
     Column("body_size", BigInteger),  # of a long one, in bytes
     Column("parameters", Json),  # decoded
-    Column("digest", Text, nullable=False),  # of the decoded parameters: "the very same request"
+    Column("digest", Text, nullable=False),  # of the decoded parameters: equal for identical requests
     Column("outcome", Text, nullable=False),  # accepted | duplicate | updated | unmatched | unmapped | rejected
     Column("reason", Text),
     Column("event", Text),

@@ -98,7 +98,7 @@ def derive(requests: Iterable[Request], account_rules: AccountRules) -> list[Der
 
 
 def _bundles(requests: list[Request], events: tuple[Event, ...], account_rules: AccountRules) -> list[_Bundle]:
-    """Requests of a transaction together; without one, those of a player, or the very same within ten minutes."""
+    """Requests of a transaction together; without one, those of a player, or identical ones within ten minutes."""
     by_key: dict[tuple[str, str], list[Request]] = {}
     for request in requests:
         if request.event in events:
@@ -117,7 +117,7 @@ def _key(request: Request, requests: list[Request], account_rules: AccountRules)
 
 
 def _first_of_same(request: Request, requests: list[Request]) -> int:
-    """The id of the request that began a row of very same ones, each within ten minutes of the one before."""
+    """The id of the first of a run of identical requests, each within ten minutes of the one before."""
     first = last = request
     for other in reversed([r for r in requests if r.digest == request.digest and r.event is request.event]):
         if other.id < last.id and last.received_at - other.received_at <= VERY_SAME_WITHIN:

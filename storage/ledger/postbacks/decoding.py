@@ -25,7 +25,7 @@ class Decoded(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def digest(self) -> str:
-        """Equal for "the very same request": the same parameters, whatever their order or the method."""
+        """Equal for identical requests: the same parameters, whatever their order or the method."""
         text = msgspec.json.encode(sorted(self.pairs))
         return hashlib.blake2b(text, digest_size=16).hexdigest()
 

@@ -64,7 +64,7 @@ def _at_once(
     waits = not any(last.id in (*d.requests, *d.repeats) for d in before)
     outcome = Outcome.UNMATCHED if waits else Outcome.DUPLICATE
     return Judgement(
-        request=request, outcome=outcome, reason="the very same request came before", joined=False, like=last.id
+        request=request, outcome=outcome, reason="an identical request came before", joined=False, like=last.id
     )
 
 

@@ -56,7 +56,7 @@ async def test_a_visitor_is_known_for_24_hours_over_midnight(upgraded_url: str, 
         for n, hours in enumerate((0, 23.9, 24.2)):
             at(d, hours)
             d.runtime.clock = lambda moment=START + timedelta(hours=hours): moment  # type: ignore[misc]
-            await d.clicks._turn_keys()
+            await d.clicks._rotate_keys()
             if by_cookie:
                 answer = await d.get("/c/one", ip=f"192.0.2.{n}", cookie=cookie)
                 cookie = cookie or answer.cookie

@@ -12,7 +12,7 @@ from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime
 from hub.runtime.settings import Settings
 from storage.db.secrets import Box
-from storage.reports.report_pages import SHELF
+from storage.reports.report_pages import PAGES
 from storage.reports.usual_pages import LONGEST, PAUSE, PagesDue
 from storage.tables import report_pages
 from tests.storage.books import FIRST, Books, at, build, later, row
@@ -66,7 +66,7 @@ async def test_pages_come_by_themselves_when_nothing_is_merged_any_more(opened: 
         assert await kept_after(SECOND) == 0
         assert await ngr(database, books) == 4  # before there are pages
         assert await kept_after(PAUSE) == 4  # two days by offer and by campaign
-        SHELF.forget()
+        PAGES.forget()
         assert await ngr(database, books) == 4
         assert await kept_after(SECOND) == 4
         assert not runtime.state["pages"].is_waiting
