@@ -167,7 +167,7 @@ class WriterState:
             )  # fmt: skip
 
 
-class Overtaken(Exception):
+class StoredMeanwhile(Exception):
     """Another process kept a visitor of the batch meanwhile, or a click of it is stored already; nothing of it is."""
 
 
@@ -175,10 +175,10 @@ class Batch:
     """Everything one transaction writes."""
 
     def __init__(
-        self, state: WriterState, jobs: Sequence[Job], counts: Counts, *, hopeful: bool = False,
+        self, state: WriterState, jobs: Sequence[Job], counts: Counts, *, optimistic: bool = False,
         agents: dict[str, int] | None = None,
     ) -> None:  # fmt: skip
-        """`hopeful`: on PostgreSQL new visitors are kept by the last statement, which raises Overtaken if it cannot.
+        """`optimistic`: on PostgreSQL the last statement stores new visitors, or raises StoredMeanwhile.
 
         `agents`: of a piece of a spool, keys of user agents by their text; those of this batch are added.
         """
@@ -193,14 +193,14 @@ class Batch:
         self._known_before = {} if agents is None else agents
         self._marks: list[tuple[int, int]] = []
         self._since = self._now = 0
-        self._hopeful = hopeful and state.connection.shared
+        self._optimistic = optimistic and state.connection.shared
         self._unkept: list[SeenVisitor] = []  # visitors for the last statement
         self._prepared = NO_ROWS
 
     async def store(self, now: datetime, decided: Callable[[], None]) -> None:
         """Write it all, within a transaction. Every job decides, again where a cap proves full.
 
-        `decided` is called before the first statement that may be the transaction's end. Raises Overtaken.
+        `decided` is called before the first statement that may be the transaction's end. Raises StoredMeanwhile.
         """
         self._since, self._now = first_id_at(now - DAY), first_id_at(now)
         rows: list[tuple[Click, int]] = []
@@ -258,7 +258,7 @@ class Batch:
             await query(POSTGRES_BATCH, _as_json(kept), records, *map(_as_json, rows), self._since, len(kept))
         except Exception as error:
             if sqlstate_of(error) in (DIVISION_BY_ZERO, UNIQUE_VIOLATION):
-                raise Overtaken from None
+                raise StoredMeanwhile from None
             raise
 
     async def _decide(self) -> None:
@@ -310,7 +310,7 @@ class Batch:
 
     async def _remember(self, new: dict[int, ClickJob]) -> None:
         rows = sorted((visitor, job.click.id, job.click.offer_id) for visitor, job in new.items())
-        if self._hopeful:
+        if self._optimistic:
             self._unkept = rows
             return
         remembered = await self._state.visitors.remember(self._connection, rows, self._since)
@@ -489,7 +489,7 @@ class Batch:
     async def store_prepared(self) -> None:
         """Store prepared clicks by one statement, a transaction by itself.
 
-        Raises Overtaken if any is stored already, or another process kept one of the visitors meanwhile.
+        Raises StoredMeanwhile if any is stored already, or another process kept one of the visitors meanwhile.
         """
         assert isinstance(self._connection, PostgresBatchConnection)  # noqa: S101
         await self._write_together(self._connection.alone, self._prepared, self.counts)

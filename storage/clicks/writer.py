@@ -1,7 +1,7 @@
 """The writer: many requests, one commit, and an answer only after it.
 
 While one batch commits the next one gathers; nothing waits for a timer. If the database cannot be written within a
-second the batch goes to the spool, synced, and from there to the database when it is back, once each: a piece between
+second the batch goes to the spool, synced, and from there to the database when it is back, once each: a part between
 two batches. If even the spool cannot be written, clicks wait in memory, up to MOST_UNSAVED.
 """
 
@@ -19,7 +19,7 @@ import structlog
 from storage.clicks.bursts import BurstCounter
 from storage.clicks.spool import Drain, MemorySpool, Spool, record_of
 from storage.clicks.visitors import FurtherKeys, ProcessVisitors, SharedVisitors
-from storage.clicks.write_batch import DAY, Batch, Counts, FaultKey, Overtaken, WriterState
+from storage.clicks.write_batch import DAY, Batch, Counts, FaultKey, StoredMeanwhile, WriterState
 from storage.clicks.write_jobs import ClickJob, Job, RollupKey, recognise, seen_rows, visitor_keys
 from storage.db import tasks
 from storage.db.batch_connection import PostgresBatchConnection, batch_connection
@@ -41,7 +41,7 @@ MOST_UNSAVED = 20_000  # clicks kept in memory while neither the database nor th
 _RETRY_SPOOL = 1.0  # seconds between two attempts at a spool that cannot be written
 _LOG_EVERY = 60.0  # seconds between two log lines about one fault
 _LATELY = 0.25  # seconds after a click in which another is expected
-_REST = 4.0  # times the time that storing a spool's piece took: so long clicks then have for themselves
+_REST = 4.0  # times the time that draining a part of a spool took: so long clicks then have for themselves
 _LAST_DRAIN = 5.0  # seconds a stop goes on draining: the next start does the rest
 
 
@@ -80,14 +80,14 @@ class Writer:
         self._not_logged: Counter[str] = Counter()  # faults since the last log line about them
         self._logged_at: dict[str, float] = {}
         self._looked_for_orphans = 0.0
-        self._clicked_at = self._drain_from = 0.0  # monotonic times: of the last click, and of the next piece
+        self._clicked_at = self._drain_from = 0.0  # monotonic times: of the last click, and of the next part
         self.last_commit: datetime | None = None
         self.tally = {"commits": 0, "clicks": 0, "outgoing": 0, "spooled": 0, "drained": 0, "failed": 0, "lost": 0}
 
     async def start(self) -> None:
         """Open the spool, and learn who clicked lately; a database that is away does not stop the start."""
         await asyncio.to_thread(self._spool.open_at_start)
-        await self._adopt()
+        await self._adopt_orphans()
         try:
             await self.bursts.load(self._database, self._clock())
             if isinstance(self._visitors, ProcessVisitors):
@@ -123,7 +123,7 @@ class Writer:
         self._spool_due = 0.0
         self._drains[1].put_back()
         if not await self._save():
-            self._lose(self._unsaved.depth)
+            self._count_lost(self._unsaved.depth)
 
     def enqueue(self, job: Job, answer: Answer) -> None:
         """Store a click or an outgoing click; `answer` is called once it is on disk and the job has decided."""
@@ -193,7 +193,7 @@ class Writer:
         return self._next_drain() is not None
 
     def _next_drain(self) -> Drain | None:
-        """A spool of which a piece is due; none while clicks that come have their turn."""
+        """A spool that is due to be drained; none while new clicks go first."""
         if time.monotonic() < self._drain_from and not self._stop_by:
             return None
         return next((drain for drain in self._drains if drain.due), None)
@@ -207,54 +207,54 @@ class Writer:
             self._wake.clear()
             await self._batch()
             while self._waiting or (self._due() and not self.down and not self._stop_by):
-                await asyncio.sleep(0)  # first let those go whose clicks were just committed
+                await asyncio.sleep(0)  # first the clicks just committed are answered
                 await self._batch()
             if self._stop_by:
                 return
 
     async def _batch(self) -> None:
         """Write what waits in one transaction, or put it into the spool. Never raises."""
-        taken: list[Waiting] = []
+        jobs: list[Waiting] = []
         self._committing = False
         try:
             if self.down:
                 await self._try_database()
-            await self._catch_up()
+            await self._drain_spools()
             if self._waiting or self._counts or self._state.touches.waiting():
-                await self._store(taken)
+                await self._store(jobs)
         except Exception as error:
-            taken = taken or self._take()
+            jobs = jobs or self._next_jobs()
             if is_unavailable(error):
                 self._mark_down(error)
-                await self._spool_all(taken, decided=self._committing and self._connection.shared)
+                await self._spool_all(jobs, decided=self._committing and self._connection.shared)
             else:
-                await self._one_by_one(taken, error)
+                await self._one_by_one(jobs, error)
 
-    def _take(self) -> list[Waiting]:
-        taken, self._waiting = self._waiting[:_LARGEST], self._waiting[_LARGEST:]
-        if taken:
+    def _next_jobs(self) -> list[Waiting]:
+        jobs, self._waiting = self._waiting[:_LARGEST], self._waiting[_LARGEST:]
+        if jobs:
             self._clicked_at = time.monotonic()
-        return taken
+        return jobs
 
-    async def _store(self, taken: list[Waiting]) -> None:
-        """Store and answer `taken`; an empty list is filled with what waits once the transaction has begun.
+    async def _store(self, jobs: list[Waiting]) -> None:
+        """Store and answer `jobs`; an empty list is filled with what waits once the transaction has begun.
 
         A server that does not answer is left after a second. Raises what the database raises.
         """
         if not isinstance(self._connection, PostgresBatchConnection):
-            await self._transact(taken)
+            await self._transact(jobs)
             return
         too_late = asyncio.get_running_loop().call_later(PATIENCE, self._connection.abandon)
         try:
-            await self._transact(taken)
+            await self._transact(jobs)
         finally:
             too_late.cancel()
 
-    async def _transact(self, taken: list[Waiting]) -> None:
+    async def _transact(self, jobs: list[Waiting]) -> None:
         try:
-            batch = await self._write_taken(taken, hopeful=True)
-        except Overtaken:
-            batch = await self._write_taken(taken, hopeful=False)
+            batch = await self._write_batch(jobs, optimistic=True)
+        except StoredMeanwhile:
+            batch = await self._write_batch(jobs, optimistic=False)
         batch.committed()
         if early := [job for job in batch.outgoing if job.early]:
             await self._keep(early)
@@ -262,20 +262,20 @@ class Writer:
         self.tally["commits"] += 1
         self.tally["clicks"] += len(batch.clicks)
         self.tally["outgoing"] += len(batch.outgoing)
-        self._answer(taken)
-        self._database.loop_share.batch_ended(len(taken))
+        self._answer(jobs)
+        self._database.loop_share.batch_ended(len(jobs))
 
-    async def _write_taken(self, taken: list[Waiting], *, hopeful: bool) -> Batch:
-        """One transaction, committed. Raises Overtaken if `hopeful`, and what the database raises."""
+    async def _write_batch(self, jobs: list[Waiting], *, optimistic: bool) -> Batch:
+        """One transaction, committed. Raises StoredMeanwhile if `optimistic`, and what the database raises."""
         counts = Counts()
         self._committing = False
         try:
             async with self._connection.transaction(PATIENCE):
-                if not taken:
-                    taken += self._take()
-                self._database.loop_share.batch_began(len(taken))
+                if not jobs:
+                    jobs += self._next_jobs()
+                self._database.loop_share.batch_began(len(jobs))
                 counts, self._counts = self._counts, counts
-                batch = Batch(self._state, [job for job, _ in taken], counts, hopeful=hopeful)
+                batch = Batch(self._state, [job for job, _ in jobs], counts, optimistic=optimistic)
                 await batch.store(self._clock(), self._all_decided)
         except BaseException:
             self._counts.merge(counts)
@@ -286,8 +286,8 @@ class Writer:
         self._committing = True
 
     @staticmethod
-    def _answer(taken: list[Waiting]) -> None:
-        for _, answer in taken:
+    def _answer(jobs: list[Waiting]) -> None:
+        for _, answer in jobs:
             try:
                 answer()
             except Exception as error:  # one visitor who cannot be answered must not keep the others waiting
@@ -305,14 +305,14 @@ class Writer:
     async def _spool_until_done(self, work: "asyncio.Task[Any]") -> None:
         """Clicks go to the spool, without waiting, until `work` has ended."""
         while not work.done():
-            await self._spool_all(self._take())
+            await self._spool_all(self._next_jobs())
             wake = asyncio.create_task(self._wake.wait())
             await asyncio.wait({work, wake}, return_when=asyncio.FIRST_COMPLETED)
             wake.cancel()
             self._wake.clear()
 
     async def _drained(self, storing: Coroutine[Any, Any, int]) -> int:
-        """The result of a piece's transaction, for which clicks wait a second and no longer."""
+        """The result of a transaction that drains a spool, for which clicks wait a second at most."""
         work = asyncio.create_task(storing)
         await asyncio.wait({work}, timeout=PATIENCE)
         await self._spool_until_done(work)
@@ -322,16 +322,16 @@ class Writer:
         async with self._connection.transaction(PATIENCE):
             await self._connection.fetch(self._state.statements.nothing, ())
 
-    async def _catch_up(self) -> None:
-        """Bring the next piece of what waits outside the database into it; all of it when we stop."""
+    async def _drain_spools(self) -> None:
+        """Drain the next part of the spools into the database; all of them when we stop."""
         if self._orphans_due():
-            await self._adopt()
+            await self._adopt_orphans()
         while (drain := self._next_drain()) is not None:
             began = time.monotonic()
             busy = bool(self._waiting) or began < self._clicked_at + _LATELY
             self.tally["drained"] += await drain.step(busy=busy, lost=self.down)
             if busy and not drain.begun:
-                self._rest((time.monotonic() - began) * _REST)
+                self._pause_draining((time.monotonic() - began) * _REST)
             if drain not in self._drains[:2] and not drain.spool.depth:
                 self._drains.remove(drain)
                 await asyncio.to_thread(drain.spool.close)
@@ -345,12 +345,12 @@ class Writer:
             if self._remembered is not self._visitors:
                 self._remembered = ProcessVisitors()
 
-    def _rest(self, seconds: float) -> None:
+    def _pause_draining(self, seconds: float) -> None:
         """Drain nothing for some seconds."""
         self._drain_from = time.monotonic() + seconds
         asyncio.get_running_loop().call_later(seconds, self._wake.set)
 
-    async def _adopt(self) -> None:
+    async def _adopt_orphans(self) -> None:
         """Take over the spools of processes that died."""
         self._looked_for_orphans = time.monotonic()
         open_names = {drain.spool.name for drain in self._drains if isinstance(drain.spool, Spool)}
@@ -382,12 +382,12 @@ class Writer:
         """Whether the latest of these faults is in the log."""
         return not self._not_logged[fault]
 
-    async def _spool_all(self, taken: list[Waiting], *, decided: bool = False) -> None:
-        if taken:
-            for job, _ in taken if not decided else ():
+    async def _spool_all(self, jobs: list[Waiting], *, decided: bool = False) -> None:
+        if jobs:
+            for job, _ in jobs if not decided else ():
                 self._decide_without_database(job)
-            await self._keep([job for job, _ in taken])
-            self._answer(taken)
+            await self._keep([job for job, _ in jobs])
+            self._answer(jobs)
 
     def _decide_without_database(self, job: Job) -> None:
         if not isinstance(job, ClickJob):
@@ -415,7 +415,7 @@ class Writer:
         room = max(0, MOST_UNSAVED - self._unsaved.depth)
         self._unsaved.append(records[:room])
         if room < len(records):
-            self._lose(len(records) - room)
+            self._count_lost(len(records) - room)
 
     async def _save(self) -> bool:
         """Move what is in memory only to the spool; False while that cannot be done."""
@@ -436,15 +436,15 @@ class Writer:
             log.error("the spool cannot be written: clicks wait in memory", error=_described(error), times=times)
         self._spool_due = time.monotonic() + _RETRY_SPOOL
 
-    def _lose(self, clicks: int) -> None:
+    def _count_lost(self, clicks: int) -> None:
         self.tally["lost"] += clicks
         if times := self._times("lost", clicks):
             log.error("clicks were redirected and cannot be kept: make room on the disk", clicks=times)
 
-    async def _one_by_one(self, taken: list[Waiting], error: Exception) -> None:
+    async def _one_by_one(self, jobs: list[Waiting], error: Exception) -> None:
         """A batch that its own contents broke: each job alone, so that one cannot hold up the others."""
-        log.error("a batch of clicks could not be stored", jobs=len(taken), error=_described(error))
-        for waiting in taken:
+        log.error("a batch of clicks could not be stored", jobs=len(jobs), error=_described(error))
+        for waiting in jobs:
             try:
                 await self._store([waiting])
             except Exception as fault:

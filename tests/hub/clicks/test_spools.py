@@ -110,7 +110,7 @@ def test_a_spool_is_drained_into_its_own_database_only(postgres: str, postgres_u
     async def check(other_url: str) -> None:
         kept = await leave_spool(postgres_url, 1000)
         async with click_deployment(other_url) as other:
-            await other.clicks.writer._adopt()
+            await other.clicks.writer._adopt_orphans()
             assert other.clicks.writer.spooled == 0
         await check_kept(postgres_url, kept)
 
@@ -261,7 +261,7 @@ async def test_a_visitor_who_came_again_before_an_older_spool_is_drained_is_uniq
         await d.clicks.start()
         await d.get("/c/one", ip="192.0.2.1")
         (d.clicks.writer._folders[0] / f"{d.clicks.state.codec.fingerprint}-1-1.spool").write_bytes(copy)
-        await d.clicks.writer._adopt()
+        await d.clicks.writer._adopt_orphans()
         await until_drained(d)
         assert [click.unique_click for click in await d.stored()] == [0, 1]
         await d.clicks.stop()

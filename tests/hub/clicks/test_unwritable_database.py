@@ -119,7 +119,7 @@ async def test_a_click_that_comes_while_the_spool_cannot_be_drained_is_sent_to_a
             monkeypatch.undo()
             raise DatabaseUnavailable("PostgreSQL cannot be reached")
 
-        monkeypatch.setattr(d.clicks.writer, "_catch_up", fails)
+        monkeypatch.setattr(d.clicks.writer, "_drain_spools", fails)
         assert (await d.get("/c/one", ip="192.0.2.2")).host == "a.example.test"
         await recovered(d)
         assert [click.offer_id for click in await d.stored()] == [d.made["a"]] * 2
