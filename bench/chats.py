@@ -266,14 +266,14 @@ def beside_clicks(path: Path, platform: Platform, port: int, *, n: int, seconds:
     beside: list[Figures] = []
     lasted, most = [], 0
     for number in range(n):
-        alone.append(load(port, seconds=seconds, seed=number))
+        alone.append(load(port, seconds=seconds, seed=number, where="first"))
         before = len(platform.calls)
         make_due(path)
         began = time.monotonic()
         done: list[float] = []
         watch = threading.Thread(target=_watch, args=(platform, before, began, done))
         watch.start()
-        beside.append(load(port, seconds=seconds, seed=number))
+        beside.append(load(port, seconds=seconds, seed=number, where="first"))
         watch.join()
         lasted += done
         most = max(most, platform.most_in_a_second({"sendMessage", "sendPhoto"}, since=before))

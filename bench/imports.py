@@ -107,10 +107,10 @@ async def _stored(database: Database, team_id: int, days: int) -> int:
             settings=Settings(first=FIRST, last=last, cutover=last + timedelta(days=1)),
             named={"system": "keitaro", "host": "bench", "made_by": "bench", "credentials_secret": None, "room": None},
         )  # fmt: skip
-        await imports.add_part(tx, number, 0, imports.packed(setup()))
+        await imports.add_parts(tx, number, 0, [imports.packed(setup())])
         for n in range(days * 2):
             part = imports.packed(day_part(FIRST + timedelta(days=n // 2), n % 2))
-            await imports.add_part(tx, number, n + 1, part)
+            await imports.add_parts(tx, number, n + 1, [part])
     return number
 
 

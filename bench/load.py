@@ -1,6 +1,7 @@
 """A load generator in a process of its own: keep-alive connections on one core, each waiting for its answer.
 
-`python -m bench.load PORT SECONDS CONNECTIONS KIND` prints one line of JSON.
+`python -m bench.load PORT SECONDS CONNECTIONS PATH SEED FORM WHERE` prints one line of JSON. WHERE is `pinned` (the
+last core), `first` (there before all else: visitors share no core with the hub's other work) or `anywhere`.
 """
 
 import json
@@ -11,6 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 AGENTS = 400
 REQUESTS = 40_000
@@ -130,6 +132,9 @@ def main(
 ) -> None:
     if where != "anywhere":
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    if where == "first":
+        with suppress(PermissionError):
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     requests = (short if form == "short" else clicks)(int(seed), path)
     print(json.dumps(hammer(int(port), float(seconds), int(connections), requests)))
 

@@ -224,10 +224,10 @@ def _lines(hub: Hub, chosen: list[Work], *, n: int, seconds: float) -> list[Line
     lags: dict[str, list[float]] = {work.name: [] for work in chosen}
     for number in range(n):
         for work in chosen:
-            quiet[work.name].append(load(hub.port, seconds=seconds, seed=number))
+            quiet[work.name].append(load(hub.port, seconds=seconds, seed=number, where="first"))
             with work.going():
                 before = hub.lag()
-                busy[work.name].append(load(hub.port, seconds=seconds, seed=number))
+                busy[work.name].append(load(hub.port, seconds=seconds, seed=number, where="first"))
                 lags[work.name].append(within(before, hub.lag(), 0.99) * 1000)
             time.sleep(work.rest)
     found = []

@@ -164,9 +164,9 @@ def lines(*, n: int = 5, seconds: float = 4.0, rest: float = 20.0) -> list[Line]
             quiet: list[Figures] = []
             busy: list[Figures] = []
             for number in range(n):
-                quiet.append(load(port, seconds=seconds, seed=number))
+                quiet.append(load(port, seconds=seconds, seed=number, where="first"))
                 with drain.going():
-                    busy.append(load(port, seconds=seconds, seed=number))
+                    busy.append(load(port, seconds=seconds, seed=number, where="first"))
             alone, cpu = Drain(url, source_port), cpu_seconds(process)
             alone.rest(rest)
             cpu = cpu_seconds(process) - cpu

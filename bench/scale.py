@@ -87,7 +87,7 @@ def _round(servers: list[Server], number: int, seconds: float) -> list[Figures]:
 
     def one(server: Server, seed: int) -> None:
         connections = 64 // len(servers)
-        figures.append(load(server.port, seconds=seconds, connections=connections, seed=seed, anywhere=True))
+        figures.append(load(server.port, seconds=seconds, connections=connections, seed=seed, where="anywhere"))
 
     threads = [threading.Thread(target=one, args=(server, number * 10 + n)) for n, server in enumerate(servers)]
     for thread in threads:

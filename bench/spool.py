@@ -149,7 +149,7 @@ def measured(name: str, url: str, n: int, count: int) -> list[Line]:
     asyncio.run(set_up(url))
     server = Server("whole", url, anywhere=True)
     try:
-        load(server.port, seconds=2.0, connections=_CONNECTIONS, seed=99, anywhere=True)
+        load(server.port, seconds=2.0, connections=_CONNECTIONS, seed=99, where="anywhere")
         for number in range(n):
             with clicking(server.port, number) as answers:
                 asyncio.run(watch(url, 0, 0, most=8.0))

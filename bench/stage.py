@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import psutil
 
@@ -180,10 +181,13 @@ def warm_server(url: str, *, seconds: float = 2.0) -> Iterator[Server]:
 
 def load(
     port: int, *, seconds: float, path: str = "/c/bench", connections: int = CONNECTIONS, seed: int = 0,
-    form: str = "browsers", anywhere: bool = False,
+    form: str = "browsers", where: Literal["pinned", "first", "anywhere"] = "pinned",
 ) -> Figures:  # fmt: skip
-    """Load on a server for some seconds, from a process on the last core. `form`: browsers or plain requests."""
-    words = [str(port), str(seconds), str(connections), path, str(seed), form, "anywhere" if anywhere else "pinned"]
+    """Load on a server for some seconds, from a process on the last core. `form`: browsers or plain requests.
+
+    `first`: before all else on that core; for rounds beside which other work runs there.
+    """
+    words = [str(port), str(seconds), str(connections), path, str(seed), form, where]
     return run_process("bench.load", *words)
 
 
@@ -200,12 +204,13 @@ def rounds(
     ports: dict[str, int], *, n: int, seconds: float, form: str = "browsers", anywhere: bool = False
 ) -> dict[str, list[Figures]]:
     """Interleaved rounds: each server in turn, n times, after one short round to warm up."""
+    where: Literal["pinned", "anywhere"] = "anywhere" if anywhere else "pinned"
     found: dict[str, list[Figures]] = {name: [] for name in ports}
     for port in ports.values():
-        load(port, seconds=1.0, seed=99, form=form, anywhere=anywhere)
+        load(port, seconds=1.0, seed=99, form=form, where=where)
     for number in range(n):
         for name, port in ports.items():
-            found[name].append(load(port, seconds=seconds, seed=number, form=form, anywhere=anywhere))
+            found[name].append(load(port, seconds=seconds, seed=number, form=form, where=where))
     return found
 
 
