@@ -402,11 +402,11 @@ async def _carry_out(command: Command, arguments: dict[str, Any], new: Any, ctx:
     try:
         return await _carry_out_once(command, arguments, new, ctx)
     except IntegrityError as error:
-        log.warning("a command is repeated after a clash", command=command.name, error=type(error.orig).__name__)
+        log.warning("a command is retried after a conflict", command=command.name, error=type(error.orig).__name__)
     try:
         return await _carry_out_once(command, arguments, new, ctx)
     except IntegrityError as error:
-        log.error("a command clashes with what is stored", command=command.name, exc_info=error)
+        log.error("a command conflicts with stored data", command=command.name, exc_info=error)
         raise Refused("this clashes with what another person just changed: look at it again, then repeat it") from None
 
 

@@ -70,7 +70,7 @@ async def serve(arguments: argparse.Namespace) -> int:
 
 
 async def _away(settings: Settings) -> bool:
-    """Whether the database is away and there are plans to start from. Raises SettingError without those."""
+    """Whether the database is unavailable and there are plans to start from. Raises SettingError without those."""
     try:
         await boot.reach(settings.database_url)
     except boot.DatabaseUnreachable:

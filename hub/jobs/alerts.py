@@ -75,7 +75,7 @@ async def _observe(runtime: Runtime, watch: Watch, now: datetime, together: Aler
             events = await EVENTS[kind](context) if kind in EVENTS else []
             return ObservedAlert(watch, readings, events)
     except Exception as error:
-        log.error("alert failed to look", alert=watch.id, error=type(error).__name__, exc_info=error)
+        log.error("an alert could not be evaluated", alert=watch.id, error=type(error).__name__, exc_info=error)
         return None
 
 

@@ -65,7 +65,7 @@ class Jobs:
 
     async def _give_back(self) -> None:
         if self._held:
-            with suppress(TimeoutError, DBAPIError, OSError):  # the database is away: the leases lapse by themselves
+            with suppress(TimeoutError, DBAPIError, OSError):  # database unavailable: the leases lapse by themselves
                 async with asyncio.timeout(GIVE_BACK), self._runtime.database.begin() as tx:
                     await leases.release(tx, self._holder)
 

@@ -311,7 +311,7 @@ class Run:
         """Keep the answer and say what happened; no figure is touched."""
         now = self.runtime.clock()
         text = redact(str(error), self.connection.secrets if hasattr(self, "connection") else ())
-        passing = isinstance(error, DatabaseUnavailable)  # the database is away or busy: tried again after a while
+        passing = isinstance(error, DatabaseUnavailable)  # database unavailable or busy: tried again later
         fault = error if isinstance(error, ConnectorError) else ConnectorError(text, permanent=not passing)
         wait = timedelta(seconds=fault.retry_after or 0.0)
         log.warning("sync failed", account=self.run.account_id, permanent=fault.permanent, why=text)

@@ -1,4 +1,4 @@
-"""Where postbacks wait while the database is away, and how they get from there into it, beside new ones."""
+"""Where postbacks wait while the database is unavailable, and how they get from there into it, beside new ones."""
 
 import asyncio
 import os

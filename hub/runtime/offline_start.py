@@ -1,4 +1,4 @@
-"""A start while PostgreSQL is away: from the snapshot of the plans, until the database is back."""
+"""A start while PostgreSQL is unavailable: from the snapshot of the plans, until the database is back."""
 
 import asyncio
 import random
@@ -39,13 +39,13 @@ async def begin(runtime: Runtime) -> None:
     """
     found = snapshot_of(runtime.settings)
     if found is None:
-        raise CasinoFluxError("the database is away, and no plans were kept on this machine: start the database")
+        raise CasinoFluxError("the database is unavailable, and no plans were kept on this machine: start the database")
     async with found.read() as tx:
         await boot.check_timezone(tx, runtime.settings)
         runtime.team_id = int((await tx.execute(select(teams.c.id).order_by(teams.c.id).limit(1))).scalar_one())
     runtime.snapshot = found
     runtime.database.hold("the database has been away since this process started")
-    log.warning("the database is away: started from the plans kept here", plans_of=found.described.taken_at.isoformat())
+    log.warning("the database is unavailable: started from stored plans", plans_of=found.described.taken_at.isoformat())
 
 
 async def await_database(runtime: Runtime) -> None:

@@ -70,7 +70,7 @@ class Beacon:
         try:
             async with asyncio.timeout(STOP_WITHIN):
                 await self.store()
-        except Exception as error:  # the database is away: the stop goes on
+        except Exception as error:  # the database is unavailable: the stop goes on
             _log.warning("page views could not be stored", error=type(error).__name__)
 
     async def handle(self, scope: Scope, receive: Receive, site: Served) -> tuple[int, float]:
@@ -135,7 +135,7 @@ class Beacon:
                 views = [_joined(view, links_by_click.get(decoded.get(word) or 0)) for view, word in waiting.values()]
                 await analytics.record(tx, views)
         except Exception:
-            self._waiting = waiting | self._waiting  # the database is away: a view is stored under its id, once
+            self._waiting = waiting | self._waiting  # the database is unavailable: a view is stored under its id, once
             raise
 
 

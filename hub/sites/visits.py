@@ -46,7 +46,7 @@ class Visits:
         try:
             links_by_word = await self._links(clicks, {click for _, _, click in waiting if click})
         except Exception:
-            self._waiting = [*waiting, *self._waiting][:MOST_WAITING]  # the database is away: counted later
+            self._waiting = [*waiting, *self._waiting][:MOST_WAITING]  # the database is unavailable: counted later
             raise
         for scope, site, click in waiting:
             link = links_by_word.get(click)

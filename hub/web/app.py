@@ -203,7 +203,7 @@ class Parts:
 
 
 async def _stop(part: Any) -> None:
-    """One part that cannot be stopped (the database is away) must not keep the others from putting their work down."""
+    """One part that cannot be stopped (no database) must not keep the others from saving their work."""
     try:
         await part.stop()
     except Exception as error:

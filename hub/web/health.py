@@ -118,7 +118,7 @@ async def _database(runtime: Runtime) -> str:
 
 
 async def _faults(runtime: Runtime) -> dict[str, int]:
-    """Unknown codes, cut queries, unreplaced macros so far; nothing while the database is away."""
+    """Unknown codes, cut queries, unreplaced macros so far; nothing while the database is unavailable."""
     query = select(faults.c.kind, func.sum(faults.c.n)).group_by(faults.c.kind)
     try:
         async with runtime.database.read() as tx:

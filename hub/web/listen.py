@@ -40,7 +40,7 @@ async def listen(application: Any, *, host: str, port: int) -> Serving:
         listener = import_module("hub.web.listener").Listener
         await _try_out(listener)
     except Exception as fault:
-        log.warning("this uvicorn has another inside (%s): its own server is used, which is slower", fault)
+        log.warning("this version of uvicorn differs inside (%s): its own server is used, which is slower", fault)
         listener = PlainListener
     serving: Listening = listener(application, host=host, port=port)
     await serving.start()

@@ -255,7 +255,7 @@ class Drain:
                 elif first_id_at(now) - record.click_id < EARLY:
                     waiting.append(record)
                 else:
-                    log.warning("an outgoing click was given up: its click is nowhere", click=record.click_id)
+                    log.warning("an outgoing click was given up: its click is not stored", click=record.click_id)
             await batch.write_counts()
         batch.committed()
         early += waiting

@@ -1,7 +1,7 @@
 """The numbers that keep the click ids of processes apart, remembered on this machine.
 
-A process holds a lock on the file of its number as long as it lives. One that starts while the database is away cannot
-be given a new number: it takes that of a process that has ended, which makes no more ids.
+A process holds a lock on the file of its number as long as it lives. One that starts while the database is unavailable
+cannot be given a new number: it takes that of a process that has ended, which makes no more ids.
 """
 
 import fcntl
@@ -49,8 +49,8 @@ def reuse(folder: Path, database: str) -> WorkerNumber:
         if (descriptor := _lock(path)) is not None:
             return WorkerNumber(int(path.stem.rpartition("-")[2]), descriptor)
     raise CasinoFluxError(
-        "the database is away, and no number for click ids is left of an earlier process: start as many processes as "
-        "ran before, or wait for the database"
+        "the database is unavailable, and no number for click ids is left of an earlier process: start as many "
+        "processes as ran before, or wait for the database"
     )
 
 

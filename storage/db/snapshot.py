@@ -1,4 +1,4 @@
-"""A local copy of what clicks, pages and postbacks go by: a hub starts from it while PostgreSQL is away.
+"""A local copy of what clicks, pages and postbacks go by: a hub starts from it while PostgreSQL is unavailable.
 
 A small SQLite file beside the spools, for its owner only, replaced whole whenever something configured has changed.
 Its rows are the database's own, so the functions that read the database read it too; secrets stay as sealed as they are

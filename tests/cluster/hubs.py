@@ -20,7 +20,7 @@ PORT = 8000
 PUBLIC_URL = f"http://{MACHINES['lb']}:{PORT}"
 OUTSIDE = {"affilka": 8101, "traffic_source": 8102, "slack": 8103, "telegram": 8104}
 
-#: `/healthz`, not `/readyz`: a hub whose database is away still answers clicks and postbacks.
+#: `/healthz`, not `/readyz`: a hub whose database is unavailable still answers clicks and postbacks.
 BALANCER = """
 global
   stats socket {folder}/lb.sock mode 600 level admin

@@ -1,4 +1,4 @@
-"""A hub that is started while its PostgreSQL is away."""
+"""A hub that is started while its PostgreSQL is unavailable."""
 
 from collections.abc import Iterator
 from pathlib import Path

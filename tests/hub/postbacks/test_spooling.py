@@ -1,4 +1,4 @@
-"""Postbacks that come while the database is away are kept on disk, and placed once each when it is back."""
+"""Postbacks that come while the database is unavailable are kept on disk, and placed once each when it is back."""
 
 import asyncio
 from collections.abc import Callable
@@ -33,7 +33,7 @@ class Away:
 
         async def with_fault(work: Work[T], lock: str = "") -> T:
             if self.before:
-                raise DatabaseUnavailable("the database is away")
+                raise DatabaseUnavailable("the database is unavailable")
             result = await run(work, lock)
             if self.after:
                 self.after = False
