@@ -80,13 +80,18 @@ def _open_sqlite(path: str | None) -> str | None:
     return None
 
 
+_SQLITE = b"SQLite format 3\0"  # the first bytes of every database: https://www.sqlite.org/fileformat.html
+
+
 def _make_private(path: str | None) -> None:
     """The database file is the owner's alone; SQLite makes its -wal and -shm with the same mode, and those that lie
-    there already are narrowed with it."""
+    there already are narrowed with it. A file that is no database of SQLite's keeps its mode."""
     if not path or path == ":memory:":
         return
     with suppress(OSError):  # whoever may not change it may still open it; opening says what is wrong
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "rb") as file:
+            if file.read(len(_SQLITE)) not in {b"", _SQLITE}:
+                return
         for part in (Path(path), Path(f"{path}-wal"), Path(f"{path}-shm")):
             if part.exists() and stat.S_IMODE(part.stat().st_mode) & 0o077:
                 part.chmod(0o600)

@@ -161,3 +161,13 @@ def test_a_disk_that_is_full_in_the_middle_of_a_start_is_told_in_one_line(tmp_pa
     )
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
     assert "make room" in done.stderr
+
+
+async def test_a_file_that_is_no_database_is_left_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "passwords"
+    file.write_text("not a database, " * 100)
+    file.chmod(0o644)
+    with pytest.raises(CasinoFluxError, match="file is not a database"):
+        await boot.reach(f"sqlite+aiosqlite:///{file}")
+    assert file.stat().st_mode & 0o777 == 0o644
+    assert file.read_text() == "not a database, " * 100
