@@ -154,6 +154,17 @@ class Api:
             raise ConnectorError(f"{self.title}: {names[0]}: {error}") from None
 
 
+class SetupReader:
+    """Reads a tracker's entities and collects what does not come over, for the dry run."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._problems: list[Problem] = []
+
+    def _warn(self, kind: str, name: str, why: str) -> None:
+        self._problems.append(Problem(kind=kind, name=name, why=why))
+
+
 def first_of(row: Mapping[str, Any], *names: str) -> Any:
     """The first member of those names that holds something."""
     return next((row[name] for name in names if row.get(name) not in (None, "")), None)

@@ -15,6 +15,7 @@ from connectors.trackers.api import (
     Api,
     Login,
     Request,
+    SetupReader,
     base_url,
     first_of,
     led_on,
@@ -32,7 +33,6 @@ from storage.ledger.imports.tracker import (
     Days,
     OldClick,
     Part,
-    Problem,
     Setup,
     TrackerAccount,
     TrackerCampaign,
@@ -104,15 +104,12 @@ class _Conversions:
         self.clicks: list[OldClick] = []
 
 
-class _Reader:
+class _Reader(SetupReader):
     def __init__(self, api: Api, request: Request) -> None:
-        self._api, self._request = api, request
-        self._problems: list[Problem] = []
+        super().__init__(api)
+        self._request = request
         self._led_on: dict[str, list[str]] = {}  # campaigns that paths send on to, by campaign
         self._ids: dict[str, dict[str, str]] = {"campaign": {}, "offer": {}}
-
-    def _warn(self, kind: str, name: str, why: str) -> None:
-        self._problems.append(Problem(kind=kind, name=name, why=why))
 
     async def _stats(self, noun: str) -> list[dict[str, Any]]:
         """All entities of a kind with what `/info` says of them, deleted ones included."""

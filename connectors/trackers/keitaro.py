@@ -9,7 +9,18 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from connectors.http import Http
-from connectors.trackers.api import PATIENCE, Api, Login, Request, base_url, led_on, pages, postback_of, text_of
+from connectors.trackers.api import (
+    PATIENCE,
+    Api,
+    Login,
+    Request,
+    SetupReader,
+    base_url,
+    led_on,
+    pages,
+    postback_of,
+    text_of,
+)
 from connectors.trackers.places import country_code
 from connectors.trackers.tables import clicks_parts, days_parts, is_off, moment
 from storage.ledger.cost_models import CPA, CPM, FIXED, LINK, NONE, REVSHARE, UNIQUE
@@ -19,7 +30,6 @@ from storage.ledger.imports.tracker import (
     DayFigures,
     OldClick,
     Part,
-    Problem,
     Setup,
     TrackerAccount,
     TrackerCampaign,
@@ -86,19 +96,15 @@ async def read(http: Http, login: Login, request: Request) -> AsyncIterator[Part
                 yield part
 
 
-class _Setup:
+class _Setup(SetupReader):
     """Entities as they are read, one list after another."""
 
     def __init__(self, api: Api) -> None:
-        self._api = api
-        self._problems: list[Problem] = []
+        super().__init__(api)
         self.led_on: dict[str, list[str]] = {}  # campaigns that flows send on to, by campaign
 
     async def _list(self, path: str) -> list[dict[str, Any]]:
         return self._api.rows(await self._api.get(path), "items")
-
-    def _warn(self, kind: str, name: str, why: str) -> None:
-        self._problems.append(Problem(kind=kind, name=name, why=why))
 
     async def read(self) -> Setup:
         networks = {text_of(row, "id"): row for row in await self._list("/affiliate_networks")}

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from connectors.http import Http
-from connectors.trackers.api import PATIENCE, Api, Login, Request, first_of, pages, text_of
+from connectors.trackers.api import PATIENCE, Api, Login, Request, SetupReader, first_of, pages, text_of
 from connectors.trackers.places import country_code
 from connectors.trackers.tables import clicks_parts, days_parts, is_off, moment
 from storage.ledger.cost_models import CPA, CPM, FIXED, LINK, NONE, REVSHARE
@@ -21,7 +21,6 @@ from storage.ledger.imports.tracker import (
     DayFigures,
     OldClick,
     Part,
-    Problem,
     Setup,
     TrackerAccount,
     TrackerCampaign,
@@ -88,14 +87,7 @@ async def _paged(api: Api, path: str, params: list[tuple[str, str]]) -> AsyncIte
         yield rows
 
 
-class _Reader:
-    def __init__(self, api: Api) -> None:
-        self._api = api
-        self._problems: list[Problem] = []
-
-    def _warn(self, kind: str, name: str, why: str) -> None:
-        self._problems.append(Problem(kind=kind, name=name, why=why))
-
+class _Reader(SetupReader):
     async def _list(self, path: str) -> list[dict[str, Any]]:
         return [row async for rows in _paged(self._api, path, []) for row in rows]
 

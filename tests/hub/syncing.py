@@ -1,6 +1,5 @@
 """A hub's runtime without a server, spoken to by commands, and stand-ins as threads on loopback."""
 
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ import bot.commands  # noqa: F401  registers every command
 from bot.core.command import parse, run
 from bot.core.context import Actor, Context, Room
 from hub.cli.standins.affilka import Affilka
-from hub.cli.standins.web import serve
 from hub.jobs import sync
 from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime
@@ -23,6 +21,7 @@ from storage.catalogue import teams
 from storage.clicks import queries
 from storage.db.secrets import Box
 from storage.ledger.facts import Role
+from tests.standins.serving import answering
 
 NOON = datetime(2026, 10, 20, 12, 0, tzinfo=UTC)
 
@@ -116,11 +115,5 @@ class Programme:
 @contextmanager
 def programme() -> Iterator[Programme]:
     standin = Affilka()
-    server = serve(standin, 0)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield Programme(f"http://127.0.0.1:{server.server_address[1]}", standin)
-    finally:
-        server.shutdown()
-        server.server_close()
+    with answering(standin) as url:
+        yield Programme(url, standin)

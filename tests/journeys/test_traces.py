@@ -4,16 +4,16 @@ import gzip
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 
 import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from hub.cli.standins.web import StubAnswer, StubRequest
 from tests.journeys.deployment import Deployment
 from tests.journeys.steps import click, convert, tracked_campaign
+from tests.standins.serving import answering
 from tests.waiting import wait_for
 
 Deploy = Callable[..., Deployment]
@@ -25,25 +25,13 @@ def collector() -> Iterator[tuple[str, list[bytes]]]:
     """An OTLP collector on loopback: its address, and the bodies that were sent to it."""
     bodies: list[bytes] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            bodies.append(gzip.decompress(body) if self.headers.get("content-encoding") == "gzip" else body)
-            self.send_response(200)
-            self.send_header("content-type", "application/x-protobuf")
-            self.send_header("content-length", "0")
-            self.end_headers()
+    def collect(request: StubRequest) -> StubAnswer:
+        is_packed = request.headers.get("content-encoding") == "gzip"
+        bodies.append(gzip.decompress(request.body) if is_packed else request.body)
+        return StubAnswer(headers={"Content-Type": "application/x-protobuf"})
 
-        def log_message(self, *_words: Any) -> None:
-            """Silent."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", bodies
-    finally:
-        server.shutdown()
-        server.server_close()
+    with answering(collect) as url:
+        yield url, bodies
 
 
 def spans(bodies: list[bytes]) -> list[tuple[str, dict[str, Any]]]:

@@ -3,14 +3,14 @@
 Affilka under /affilka, Smartico under /smartico and so on; ReferOn's pasted URL is /referon/statistics/preset.
 """
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, NamedTuple
 
-from hub.cli.standins.web import Responder, StubAnswer, StubRequest, serve
+from hub.cli.standins.web import StubAnswer, StubRequest
+from tests.standins.serving import answering
 
 CSV = "Date,Channel,Customer Group,Campaign,Clicks,NRC,NDC,Total Deposits,Net revenue Total,Income Revshare,Income CPA"
 
@@ -244,15 +244,3 @@ def served_market() -> Iterator[tuple[Market, str]]:
     standin = Market()
     with answering(standin) as url:
         yield standin, url
-
-
-@contextmanager
-def answering(responder: Responder) -> Iterator[str]:
-    """The address of a server that answers so."""
-    server = serve(responder, 0)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()

@@ -9,17 +9,17 @@ import io
 import sys
 import tempfile
 from functools import partial
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 
 from PIL import Image
 
+from hub.cli.standins.web import StubAnswer, StubRequest
 from tests.hub.cockpit.history import KEY, write_history
 from tests.hub.cockpit.pages import PAGES
 from tests.hub.cockpit.screen import Screen, chromium
 from tests.journeys.deployment import ROOT, Deployment
 from tests.standins.browser import CHROMIUM, MISSING
+from tests.standins.serving import answering
 from tests.waiting import wait_for
 
 FOLDER = ROOT / "docs" / "pictures"
@@ -39,16 +39,9 @@ HISTORY = """day,campaign,offer,country,clicks,conversions,ftd,revenue,cost
 """
 
 
-class Receiver(BaseHTTPRequestHandler):
-    """Takes webhooks at /events; anywhere else it has moved."""
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["content-length"]))
-        self.send_response(200 if self.path == "/events" else 404)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
+def receive(request: StubRequest) -> StubAnswer:
+    """Takes webhooks at /events; anywhere else the receiver has moved."""
+    return StubAnswer(200 if request.path == "/events" else 404)
 
 
 def main(*only: str) -> int:
@@ -60,19 +53,17 @@ def main(*only: str) -> int:
         asyncio.run(write_history(Path(folder)))
         hub = Deployment(f"sqlite+aiosqlite:///{Path(folder) / 'casinoflux.db'}", Path(folder), SECRET_KEY=KEY)
         hub.start()
-        receiver = HTTPServer(("127.0.0.1", 0), Receiver)
-        Thread(target=receiver.serve_forever, daemon=True).start()
-        try:
-            _tell(hub, f"http://127.0.0.1:{receiver.server_port}")
-            _move_in(hub)
-            _look(hub, only)
-        finally:
-            hub.stop()
-            receiver.shutdown()
+        with answering(receive) as address:
+            try:
+                _add_webhooks(hub, address)
+                _move_in(hub)
+                _look(hub, only)
+            finally:
+                hub.stop()
     return 0
 
 
-def _tell(hub: Deployment, address: str) -> None:
+def _add_webhooks(hub: Deployment, address: str) -> None:
     """Two webhooks, one of which takes its calls."""
     for name, path, events in (("Warehouse", "events", []), ("Old sheet", "sheet", ["alert", "digest"])):
         webhook = hub.post("webhook/add", url=f"{address}/{path}", name=name, events=events)["code"]

@@ -15,7 +15,8 @@ from hub.cli.standins.web import StubAnswer
 from storage.ledger.errors import Refused
 from storage.tables import revenue
 from tests.hub.syncing import Hub, hub, programme
-from tests.standins.market import Figures, answering, served_market
+from tests.standins.market import Figures, served_market
+from tests.standins.serving import answering
 
 TOKEN = "fake-statistic-token"
 LOGINS = {

@@ -3,19 +3,19 @@
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 
 import msgspec
 from sqlalchemy import insert, select, update
 
+from hub.cli.standins.web import StubAnswer
 from hub.jobs import offer_links
 from hub.jobs.alerts import notice, tick
 from storage.tables import accounts, messages, postbacks
 from tests.bot.asking import Asker, asking
 from tests.bot.seeding import clicked, converted, days_ago, reported, tracked
 from tests.hub.jobs.test_digests import runtime_of
+from tests.standins.serving import answering
 
 Opened = Callable[[], Any]
 HERE = "channel=slack:C0123456"
@@ -191,24 +191,11 @@ async def test_quiet_hours_hold_alerts_back(opened: Opened) -> None:
 
 
 async def test_a_dead_offer_link_is_found_and_found_again(opened: Opened) -> None:
-    class Page(BaseHTTPRequestHandler):
-        status = 410
-
-        def do_GET(self) -> None:
-            self.send_response(Page.status)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            """Not a word."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    statuses = [410]
+    with answering(lambda _request: StubAnswer(statuses[-1])) as address:
         async with asking(opened) as say:
             await say.account()
-            url = f"http://127.0.0.1:{server.server_port}/land?s={{click_id}}"
-            await say(f"offer add casino=Lucky account=main url={url} tag=x")
+            await say(f"offer add casino=Lucky account=main url={address}/land?s={{click_id}} tag=x")
             hub = runtime_of(say)
             hub.settings = msgspec.structs.replace(hub.settings, allow_private_hosts=True)
             assert await offer_links.tick(hub) == 0  # no alert asked for it
@@ -216,16 +203,13 @@ async def test_a_dead_offer_link_is_found_and_found_again(opened: Opened) -> Non
             assert await offer_links.tick(hub) == 1
             assert await offer_links.tick(hub) == 0
             assert await tick(hub) == 1
-            Page.status = 200
+            statuses.append(200)
             say.later(hours=7)
             assert await offer_links.tick(hub) == 1
             assert await tick(hub) == 1
             assert await titles(say) == [
                 "🔴 the link of Lucky x leads nowhere: it answers 410", "🟢 Over: the link of Lucky x works again"
             ]  # fmt: skip
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 async def test_first_deposits_are_noticed_between_the_minutes(opened: Opened) -> None:

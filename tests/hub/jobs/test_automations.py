@@ -3,8 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 
 import msgspec
@@ -13,6 +11,7 @@ from sqlalchemy import delete, insert, select, update
 
 from bot.automations import runner
 from bot.core.context import Actor
+from hub.cli.standins.web import StubAnswer, StubRequest
 from hub.jobs import outbound
 from hub.jobs.automations import tick, watch_budgets
 from hub.jobs.timetable import TIMETABLE
@@ -40,6 +39,7 @@ from storage.tables.types import EPOCH_DAY
 from tests.bot.asking import Asker, asking
 from tests.bot.seeding import clicked, converted, days_ago, reported, tracked
 from tests.hub.jobs.test_digests import runtime_of
+from tests.standins.serving import answering
 
 Opened = Callable[[], Any]
 HERE = "channel=slack:C0123456"
@@ -578,25 +578,17 @@ async def test_placements_wait_for_their_sub_id(opened: Opened) -> None:
 
 
 async def test_a_webhook_arrives_and_private_addresses_are_never_called(opened: Opened) -> None:
-    heard: list[dict[str, str]] = []
+    received: list[dict[str, str]] = []
 
-    class Receiver(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
-            heard.append(dict(self.headers))
-            self.send_response(503 if len(heard) == 1 else 204)
-            self.end_headers()
+    def receive(request: StubRequest) -> StubAnswer:
+        received.append(request.headers)
+        return StubAnswer(503 if len(received) == 1 else 204)
 
-        def log_message(self, *_: Any) -> None:
-            """Not a word."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with answering(receive) as address:
         async with asking(opened) as say:
             ids = await tracked(say)
             await clicked(say, ids, days_ago(say, 0), 50, hour=11)
-            url = f"http://127.0.0.1:{server.server_port}/hook"
+            url = f"{address}/hook"
             await say(f'automation add "webhook campaign when clicks > 10" url={url} {HERE}')
             hub = runtime_of(say)
             assert await tick(hub) == 1
@@ -604,18 +596,15 @@ async def test_a_webhook_arrives_and_private_addresses_are_never_called(opened: 
             for _ in range(3):
                 say.later(hours=1)
                 await outbound.tick(hub)
-            assert len(heard) == 2  # again after the 503, and no more after it was taken
-            assert heard[0]["webhook-id"] == heard[1]["webhook-id"]
+            assert len(received) == 2  # again after the 503, and no more after it was taken
+            assert received[0]["webhook-id"] == received[1]["webhook-id"]
             assert (await say("automation log"))["items"][0]["delivery"] == "sent"
             await say(f'automation add "webhook offer when clicks > 10" url={url} {HERE}')
             assert await tick(hub) == 1
             hub.settings = msgspec.structs.replace(hub.settings, allow_private_hosts=False)
             await outbound.tick(hub)
-            assert len(heard) == 2  # loopback is private
+            assert len(received) == 2  # loopback is private
             assert (await say("automation log"))["items"][0]["delivery"] == "dead"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 async def test_a_budget_is_not_over_by_more_than_the_clicks_of_a_second(opened: Opened) -> None:

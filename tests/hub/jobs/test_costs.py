@@ -1,6 +1,5 @@
 """Costs from the sources' own statistics land on the campaigns whose clicks they bought."""
 
-import threading
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from typing import Any
@@ -9,7 +8,7 @@ import msgspec
 import pytest
 from sqlalchemy import func, insert, select, update
 
-from hub.cli.standins.web import StubAnswer, StubRequest, serve
+from hub.cli.standins.web import StubAnswer, StubRequest
 from hub.jobs import costs
 from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime
@@ -19,6 +18,7 @@ from storage.db.secrets import Box
 from storage.ledger.errors import ConnectorError
 from storage.reports import spend_import
 from storage.tables import campaigns, clicks, sources, spend
+from tests.standins.serving import answering
 from tests.storage.scene import NOON, build
 
 
@@ -51,11 +51,8 @@ def _day(request: StubRequest) -> str | None:
 @pytest.fixture
 def statistics() -> Iterator[tuple[Statistics, str]]:
     standin = Statistics()
-    server = serve(standin, 0)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    yield standin, f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
+    with answering(standin) as url:
+        yield standin, url
 
 
 @pytest.mark.parametrize("preset", ["propellerads", "exoclick"])

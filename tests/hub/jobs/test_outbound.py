@@ -1,6 +1,5 @@
 """What traffic sources are told: filled once, delivered at least once, tried again, given up, sent again."""
 
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -11,7 +10,6 @@ from sqlalchemy import select, update
 
 from connectors.sources import presets
 from hub.cli.standins.traffic_source import TrafficSource
-from hub.cli.standins.web import serve
 from hub.jobs import outbound as outbound_job
 from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime
@@ -21,6 +19,7 @@ from storage.outbound import claims, delivery_log
 from storage.outbound.queue import queue
 from storage.tables import outbound as table
 from storage.tables import outbound_attempts, sources
+from tests.standins.serving import answering
 from tests.storage.scene import NOON, Scene, build
 
 
@@ -36,11 +35,8 @@ class Clock:
 def source() -> Iterator[tuple[TrafficSource, str]]:
     """A stand-in traffic source on loopback, and its address."""
     standin = TrafficSource()
-    server = serve(standin, 0)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    yield standin, f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
+    with answering(standin) as url:
+        yield standin, url
 
 
 @asynccontextmanager
