@@ -179,8 +179,8 @@ class Clicks:
             **{f"writer_{name}": n for name, n in self.writer.tally.items()},
         }
 
-    def try_fast_path(self, scope: Any, send: Any, added: answers.Headers = ()) -> bool:
-        """A click on a campaign's link, answered with `send`, which is not awaited; False if it is anything else.
+    def try_fast_path(self, scope: Any, send: Any, added: answers.Added = answers.NOTHING_ADDED) -> bool:
+        """A click on a campaign's link, answered with `send` (hub.web.listener); False if it is anything else.
 
         `added` are headers that every answer is to carry.
         """
@@ -242,45 +242,59 @@ class Clicks:
         await answers.give(send, (messages[0], messages[1]))
 
     def _click(
-        self, scope: Any, plan: CampaignPlan, send: Any, headers: dict[bytes, bytes], added: answers.Headers = ()
+        self, scope: Any, plan: CampaignPlan, send: Any, headers: dict[bytes, bytes], added: answers.Added | None = None
     ) -> None:
-        """Never raises: whatever happens, the visitor is sent somewhere."""
+        """Never raises: whatever happens, the visitor is sent somewhere. Without `added` the answer is ASGI's."""
         began = tracer.began()
         try:
             job, remembered = self._factory.click(scope, headers, plan)
         except Exception as error:
             self._redirect_after_failure(plan, send, error, added)
             return
-
-        def answer() -> None:
-            try:
-                start, body = self._answer(scope, job, remembered, added)
-            except Exception as error:
-                start, body = answers.with_headers(self._failed_answer(plan, error), added)
-            send(start)
-            send(body)
-            if began:
-                tracer.record("click", began, campaign=plan.code, outcome=Reason(job.click.reason).name.lower())
-
-        self.writer.enqueue(job, answer)
+        site = plan.site
+        asks_for_id = site is not None and site.origin != "" and answers.asks_for_id(headers, site.origin)
+        form = scope["method"], asks_for_id, began
+        self.writer.enqueue(job, partial(self._answer, send, job, remembered, added, form))
 
     def _answer(
-        self, scope: Any, job: CampaignJob, remembered: Remembered | None, added: answers.Headers
+        self, send: Any, job: CampaignJob, remembered: Remembered | None, added: answers.Added | None,
+        form: tuple[str, bool, int],
+    ) -> None:  # fmt: skip
+        """Answer a click that is on disk. `form`: the request's method, whether it asks for the click's id in place of
+        a redirect, and when it began."""
+        method, asks_for_id, began = form
+        messages: Sequence[Any]
+        try:
+            url = job.url()
+            if job.click.reason == Reason.BUDGET:
+                self._closed.add_budget(job.campaign)
+            if url and added is not None and not asks_for_id:
+                messages = (answers.redirection_at_once(url, self._cookies(job, remembered), added),)
+            else:
+                answer = self._other_answer(job, url, remembered, method, asks_for_id=asks_for_id)
+                messages = _with(answer, added)
+        except Exception as error:
+            messages = _with(self._failed_answer(job.campaign, error), added)
+        for message in messages:
+            send(message)
+        if began:
+            outcome = Reason(job.click.reason).name.lower()
+            tracer.record("click", began, campaign=job.campaign.code, outcome=outcome)
+
+    def _other_answer(
+        self, job: CampaignJob, url: str | None, remembered: Remembered | None, method: str, *, asks_for_id: bool
     ) -> answers.Answer:
-        url = job.url()
-        if job.click.reason == Reason.BUDGET:
-            self._closed.add_budget(job.campaign)
         site = job.campaign.site
-        if site is not None and site.origin and answers.asks_for_id(scope, site.origin):
-            return answers.with_headers(answers.without_redirect(job.word, site.origin), added)
+        if site is not None and asks_for_id:
+            return answers.without_redirect(job.word, site.origin)
         if url:
-            return answers.redirection(url, self._cookies(job, remembered), added)
+            return answers.redirection(url, self._cookies(job, remembered))
         if job.click.reason not in TURNED_AWAY:
             self._closed.add(job.campaign, job.click.reason)
         page = answers.NOTHING_OPEN if leads_anywhere(job.campaign) else answers.NOWHERE
-        return answers.with_headers(answers.without_body(page, scope["method"]), added)
+        return answers.without_body(page, method)
 
-    def _cookies(self, job: CampaignJob, remembered: Remembered | None) -> Sequence[tuple[bytes, bytes]]:
+    def _cookies(self, job: CampaignJob, remembered: Remembered | None) -> Sequence[str]:
         """Nothing for machines, and nothing that the visitor has already."""
         click, make = job.click, self._cookie_factory.remembered
         if click.bot:
@@ -300,7 +314,9 @@ class Clicks:
             cookies.append(self._cookie_factory.carried(job.word))
         return cookies
 
-    def _redirect_after_failure(self, plan: CampaignPlan, send: Any, error: Exception, added: answers.Headers) -> None:
+    def _redirect_after_failure(
+        self, plan: CampaignPlan, send: Any, error: Exception, added: answers.Added | None
+    ) -> None:
         """Something of ours broke: the click is kept as far as known, and the visitor redirected all the same."""
         job = self._failed_job(plan, error)
 
@@ -308,9 +324,9 @@ class Clicks:
             url = job.url()
             if not url:
                 self._closed.add(plan, job.click.reason)
-            start, body = answers.with_headers(answers.redirection(url) if url else answers.NOTHING_OPEN, added)
-            send(start)
-            send(body)
+            answer = answers.redirection(url) if url else answers.NOTHING_OPEN
+            for message in _with(answer, added):
+                send(message)
 
         self.writer.enqueue(job, answer)
 
@@ -353,9 +369,7 @@ class Clicks:
         await self.writer.submit(job)
         await answers.give(send, self._outgoing_answer(scope, site, job.url(), self._cookies(job, remembered)))
 
-    def _outgoing_answer(
-        self, scope: Any, site: SitePlan, url: str | None, cookies: Sequence[tuple[bytes, bytes]]
-    ) -> answers.Answer:
+    def _outgoing_answer(self, scope: Any, site: SitePlan, url: str | None, cookies: Sequence[str]) -> answers.Answer:
         if url:
             return answers.redirection(url, cookies)
         self._closed.add_site(site)
@@ -411,6 +425,10 @@ class Clicks:
     def client(self, scope: Any) -> Client:
         """The client, without counting a click: for pages and the beacon."""
         return self._clients.identify(scope, dict(scope["headers"]))
+
+
+def _with(answer: answers.Answer, added: answers.Added | None) -> answers.Answer:
+    return answer if added is None else answers.with_headers(answer, added.headers)
 
 
 def alias_of(path: str, query: bytes) -> str:

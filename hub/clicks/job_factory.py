@@ -139,7 +139,9 @@ class ClickJobFactory:
 
     def _link_cost(self, click: Click, plan: CampaignPlan, query: Query) -> None:
         """The cost that the link says; one that cannot be read, or is in two currencies, is kept as text."""
-        own = read_currency(query.currency, plan.currency or self._currency)
+        own = plan.currency or self._currency
+        if query.currency:
+            own = read_currency(query.currency, own)
         cost, beside = read_cost(query.cost, own)
         if cost < 0 or (beside and query.currency and beside != own):
             query.extra, query.wide = {**(query.extra or {}), "cost": query.cost}, True

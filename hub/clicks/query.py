@@ -49,7 +49,8 @@ def read_query(raw: bytes, places: Mapping[str, int]) -> Query:
             name, value = _decoded(name), _decoded(value)
         if not value:
             continue
-        place = places[name] if name in places else places.get(name.lower(), -1)
+        known = places.get(name)
+        place = places.get(name.lower(), -1) if known is None else known
         if large:
             room -= len(pair) + 1
             if (

@@ -1,6 +1,6 @@
 """What a visitor's browser gets: redirects, cookies, the few small pages."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -32,11 +32,34 @@ def as_json(extra: Any) -> str:
     return msgspec.json.encode(extra).decode()
 
 
-def redirection(url: str, cookies: Headers = (), added: Headers = ()) -> Answer:
-    """302 to a configured URL; the only places a visitor is ever sent to. `added` are further headers."""
+def redirection(url: str, cookies: Iterable[str] = ()) -> Answer:
+    """302 to a configured URL; the only places a visitor is ever sent to. `cookies` are the values of their headers."""
     location = (b"location", url.encode("ascii", "ignore"))
-    headers = [location, _NO_STORE, _EMPTY, *added, *cookies]
+    headers = [location, _NO_STORE, _EMPTY, *((b"set-cookie", cookie.encode()) for cookie in cookies)]
     return {"type": "http.response.start", "status": 302, "headers": headers}, _NO_BODY
+
+
+class Added:
+    """Headers that every answer is to carry, also as the lines of an answer's head."""
+
+    __slots__ = ("count", "headers", "lines")
+
+    def __init__(self, headers: Headers = ()) -> None:
+        self.headers = headers
+        self.count = len(headers)
+        self.lines = b"".join(b"%b: %b\r\n" % header for header in headers).decode("ascii")
+
+
+NOTHING_ADDED = Added()
+
+
+def redirection_at_once(url: str, cookies: Sequence[str], added: Added) -> dict[str, Any]:
+    """The same, with the values of cookies, as the one message that a `send` of hub.web.listener takes as well."""
+    lines = f"location: {url}\r\ncache-control: no-store\r\ncontent-length: 0\r\n{added.lines}"
+    for cookie in cookies:
+        lines += f"set-cookie: {cookie}\r\n"
+    count = 3 + added.count + len(cookies)
+    return {"type": "http.response.whole", "status": 302, "lines": lines.encode("ascii", "ignore"), "count": count}
 
 
 def with_headers(answer: Answer, added: Headers) -> Answer:
@@ -56,9 +79,8 @@ def without_redirect(word: str, origin: str) -> Answer:
     return start, {"type": "http.response.body", "body": body}
 
 
-def asks_for_id(scope: Any, origin: str) -> bool:
+def asks_for_id(headers: Mapping[bytes, bytes], origin: str) -> bool:
     """Whether a request comes from the script of the page at that origin."""
-    headers = dict(scope["headers"])
     return headers.get(b"accept") == b"application/json" and headers.get(b"origin", b"") == origin.encode()
 
 
@@ -92,26 +114,23 @@ NOT_ALLOWED: Answer = (
 
 
 class CookieFactory:
-    """Makes our cookies."""
+    """Makes the values of our set-cookie headers."""
 
     def __init__(self, *, secure: bool) -> None:
         self._rest = f"; HttpOnly; SameSite=Lax{'; Secure' if secure else ''}"
         self._day = {path: f"; Max-Age={DAY_SECONDS}; Path={path}{self._rest}" for path in ("/c/", "/go/")}
 
-    def remembered(
-        self, place: int, word: str, offers: Iterable[int], *, path: str, seconds: int = DAY_SECONDS
-    ) -> tuple[bytes, bytes]:
+    def remembered(self, place: int, word: str, offers: Iterable[int], *, path: str, seconds: int = DAY_SECONDS) -> str:
         """First click and offers seen at a place (storage.ledger.clicks.visitor)."""
-        text = f"cf{place}={cookie_text(word, offers)}; Max-Age={seconds}; Path={path}{self._rest}"
-        return b"set-cookie", text.encode()
+        return f"cf{place}={cookie_text(word, offers)}; Max-Age={seconds}; Path={path}{self._rest}"
 
-    def first(self, place: int, word: str, offer_id: int, *, path: str) -> tuple[bytes, bytes]:
+    def first(self, place: int, word: str, offer_id: int, *, path: str) -> str:
         """The same of a visitor's first click, for a day: what most clicks set."""
-        return b"set-cookie", f"cf{place}={word}-{offer_id}{self._day[path]}".encode()
+        return f"cf{place}={word}-{offer_id}{self._day[path]}"
 
-    def carried(self, word: str) -> tuple[bytes, bytes]:
+    def carried(self, word: str) -> str:
         """The click a visitor takes along from a campaign to its site, should the site's link lose it."""
-        return b"set-cookie", f"{_CARRIED}={word}; Max-Age={DAY_SECONDS}; Path=/go/{self._rest}".encode()
+        return f"{_CARRIED}={word}; Max-Age={DAY_SECONDS}; Path=/go/{self._rest}"
 
 
 def cookie_value(header: bytes, place: int) -> str | None:

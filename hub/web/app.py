@@ -14,6 +14,7 @@ from litestar.types import ControllerRouterHandler
 
 import bot.commands  # noqa: F401  registers every command
 from hub.clicks.handler import Clicks, is_click_path
+from hub.clicks.responses import Added
 from hub.cockpit import handler
 from hub.cockpit.page import Cockpit
 from hub.cockpit.problem_page import as_page
@@ -58,11 +59,12 @@ class Hub(Litestar):
     postbacks: Postbacks
     sites: Sites
     headers: SecurityHeaders
+    visitors_headers: Added
     limits: Limits
 
     def try_fast_path(self, scope: Any, send: Any) -> bool:
         """Clicks and bodiless postbacks, answered without a task (hub.web.listener); False for anything else."""
-        if self.clicks.try_fast_path(scope, send, self.headers.visitors):
+        if self.clicks.try_fast_path(scope, send, self.visitors_headers):
             return True
         return self.postbacks.try_fast_path(scope, self.headers.for_visitors(send))
 
@@ -157,6 +159,7 @@ def create_app(settings: Settings, *, only: str | None = None, away: bool = Fals
         logging_config=None,
     )
     app.headers = SecurityHeaders(https=settings.public_url.startswith("https:"))
+    app.visitors_headers = Added(app.headers.visitors)
     app.limits = limited
     app.runtime, app.clicks, app.postbacks, app.sites = runtime, clicks, postbacks, sites
     return app

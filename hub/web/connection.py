@@ -316,34 +316,35 @@ class Connection(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _answer(self, message: Any) -> None:
-        """`send` for a request that the application answers by its fast path: both messages leave together."""
+        """`send` for a request that the application answers by its fast path: all of the answer leaves together."""
         fast = self._fast
         start = fast.start
-        if start is None:
+        if start is not None:
+            fast.start = None
+            headers = start["headers"]
+            lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+            self._answer_whole(start["status"], lines, len(headers), message["body"])
+        elif message["type"] == "http.response.whole":
+            self._answer_whole(message["status"], message["lines"], message["count"], b"")
+        else:
             fast.start = message
-            return
-        fast.start = None
+
+    def _answer_whole(self, status: int, lines: bytes, count: int, body: bytes) -> None:
+        """`lines` are those of the headers, so many."""
+        fast = self._fast
         fast.response_complete = True
         if fast.disconnected:
             return
         unread = self._place == _IN_BODY and self.cycle is fast
         if unread:  # a client that asked whether to send the body may leave it out
             fast.keep_alive = False
-        headers = start["headers"]
-        parts = [STATUS_LINE[start["status"]], self.server_state.date]
-        for name, value in headers:
-            parts += (name, b": ", value, b"\r\n")
-        if not fast.keep_alive:
-            parts.append(_CLOSING)
-        parts.append(b"\r\n")
-        head = b"".join(parts)
-        lines = len(headers) + (3 if fast.keep_alive else 4)
-        if head.count(b"\n") != lines or head.count(b"\r") != lines:
+        if lines.count(b"\n") != count or lines.count(b"\r") != count:
             log.error("an answer whose headers hold line breaks was not sent")
             self._refuse(500)
             self.transport.close()
             return
-        self.transport.write(head + message["body"])
+        closing = b"" if fast.keep_alive else _CLOSING
+        self.transport.write(b"".join((STATUS_LINE[status], self.server_state.date, lines, closing, b"\r\n", body)))
         if unread:
             self._waits_since = self.loop.time()
         elif not fast.keep_alive:

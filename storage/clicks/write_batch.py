@@ -309,14 +309,15 @@ class Batch:
                 deciding[key].not_unique()
 
     async def _remember(self, new: dict[int, ClickJob]) -> None:
-        rows = sorted((visitor, job.click.id, job.click.offer_id) for visitor, job in new.items())
+        rows = [(visitor, job.click.id, job.click.offer_id) for visitor, job in new.items()]
+        if self._connection.shared:
+            rows.sort()
         if self._optimistic:
             self._unkept = rows
             return
         remembered = await self._state.visitors.remember(self._connection, rows, self._since)
-        for visitor, job in new.items():
-            if visitor not in remembered:  # another process was faster
-                job.not_unique()
+        for visitor in new.keys() - remembered:  # another process was faster
+            new[visitor].not_unique()
 
     async def _charge(self, jobs: list[ClickJob]) -> None:
         """Use up budgets; a click whose cost does not fit any more decides again, knowing that.

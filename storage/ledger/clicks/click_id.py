@@ -81,15 +81,15 @@ class Codec:
         """The id as links carry it."""
         n, seal, pairs = click_id, self._seal(click_id), _PAIRS
         top, letters = self._last
-        if n >> 20 != top:
+        if n >> 10 != top:
             letters = (
                 f"{_ALPHABET[n >> 60]}{pairs[n >> 50 & 1023]}{pairs[n >> 40 & 1023]}{pairs[n >> 30 & 1023]}"
-                f"{pairs[n >> 20 & 1023]}"
+                f"{pairs[n >> 20 & 1023]}{pairs[n >> 10 & 1023]}"
             )
-            self._last = n >> 20, letters
+            self._last = n >> 10, letters
         return (
-            f"{letters}{pairs[n >> 10 & 1023]}{pairs[n & 1023]}{pairs[seal >> 40]}"
-            f"{pairs[seal >> 30 & 1023]}{pairs[seal >> 20 & 1023]}{pairs[seal >> 10 & 1023]}{pairs[seal & 1023]}"
+            f"{letters}{pairs[n & 1023]}{pairs[seal >> 40]}{pairs[seal >> 30 & 1023]}{pairs[seal >> 20 & 1023]}"
+            f"{pairs[seal >> 10 & 1023]}{pairs[seal & 1023]}"
         )
 
     def decode(self, text: str) -> int | None:

@@ -38,13 +38,14 @@ Values = Callable[[str], str]
 class Template:
     """An offer or fallback URL taken apart once, filled in per click."""
 
-    __slots__ = ("parts", "text")
+    __slots__ = ("_places", "parts", "text")
 
     def __init__(self, url: str) -> None:
         self.text = url
         pieces = _MACRO.split(quote(url.strip(), safe=_URL_SAFE))
         #: Fixed text and macro names in turn; the first and the last are fixed text.
         self.parts: tuple[str, ...] = tuple(pieces)
+        self._places = tuple(enumerate(pieces))[1::2]
 
     def fill(self, values: Values) -> str:
         """The URL with every macro replaced by its URL-encoded value."""
@@ -59,9 +60,10 @@ class Template:
     def fill_for(self, subject: T, readers: Mapping[str, Callable[[T], str]]) -> str:
         """The same, each macro's value read from `subject` by its reader; two calls less per macro."""
         out = list(self.parts)
-        for n in range(1, len(out), 2):
-            value = readers[out[n]](subject)
-            out[n] = value if value.isalnum() and value.isascii() else _encoded(value)
+        for n, macro in self._places:
+            value = readers[macro](subject)
+            plain = (value.isalnum() and value.isascii()) or _PLAIN(value)
+            out[n] = value if plain else quote(value, safe="", errors="replace")
         return "".join(out)
 
     @property

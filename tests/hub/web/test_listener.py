@@ -46,6 +46,10 @@ class Application:
 
         async def answer() -> None:
             await self.go.wait()
+            if scope["path"] == "/taken/whole":
+                lines = b"location: %b\r\ncontent-length: 0\r\n" % value
+                send({"type": "http.response.whole", "status": 302, "lines": lines, "count": 2})
+                return
             send({"type": "http.response.start", "status": 302, "headers": headers})
             send({"type": "http.response.body", "body": b""})
 
@@ -404,9 +408,20 @@ async def test_an_answer_names_no_program_and_holds_no_line_of_a_strangers() -> 
         assert not {b"server: ", b"uvicorn", b"granian"} & {
             word for word in (b"server: ", b"uvicorn") if word in answers
         }
-        answers = await served.all_of(get(b"/taken?x%0Aset-cookie:evil"))
-        assert statuses(answers) == [500]
-        assert b"evil" not in answers
+        for path in (b"/taken", b"/taken/whole"):
+            answers = await served.all_of(get(path + b"?x%0Aset-cookie:evil"))
+            assert statuses(answers) == [500]
+            assert b"evil" not in answers
+
+
+async def test_an_answer_in_one_message_is_that_in_two() -> None:
+    async with listening() as served:
+        answers = [await served.all_of(get(path + b"?x") + LAST) for path in (b"/taken/whole", b"/taken")]
+        assert [statuses(answer) for answer in answers] == [[302, 200]] * 2
+        heads = [answer.lower().partition(b"\r\n\r\n")[0].split(b"\r\n") for answer in answers]
+        one, two = [[line for line in head if not line.startswith(b"date: ")] for head in heads]
+        assert one == two
+        assert len(one) == len(heads[0]) - 1
 
 
 async def test_a_fault_while_taking_is_one_answer() -> None:
