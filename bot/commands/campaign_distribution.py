@@ -13,7 +13,7 @@ from bot.core.arguments import Arguments, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.message import Block, Chart, Message, Notice, Series, Table, Text
-from bot.render.figures import HOW_SURE, NONE, change, count, how_sure, money
+from bot.render.figures import HOW_SURE, NONE, change, count, how_sure, money, share
 from storage.catalogue import distribution
 from storage.catalogue.distribution import Evidence, Step, Weights
 from storage.catalogue.entities import codes
@@ -106,10 +106,10 @@ def _switch_on(made: CampaignDistribution) -> str:
 
 def _table(ctx: Context, made: CampaignDistribution) -> Table:
     rows = tuple(
-        (_name(ctx, offer), f"{offer.share:.1f} %", f"{offer.by_hand:.1f} %", count(offer.clicks),
+        (_name(ctx, offer), f"{offer.share:.1f}%", f"{offer.by_hand:.1f}%", count(offer.clicks),
          _earnings(offer, made.currency), how_sure(offer.earnings, offer.spread),
          money(offer.first_deposit, made.currency),
-         NONE if offer.arrived is None else f"{offer.arrived:.0%}", NONE if offer.best is None else f"{offer.best:.0%}")
+         share(offer.arrived), share(offer.best))
         for offer in made.offers
     )  # fmt: skip
     columns = ("Offer", "Share now", "By hand", "Clicks", "A click earns", "How sure", "An FTD brings", "Arrived",

@@ -13,7 +13,7 @@ from bot.core.limits import day_range
 from bot.core.message import Message, Table, Text
 from bot.core.permissions import Scope, own_campaigns, visible
 from bot.core.tokenizer import period
-from bot.render.figures import count, days, layered, money, plural
+from bot.render.figures import count, days, layered, money, plural, share
 from storage.catalogue import names, site_snapshot
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
@@ -113,7 +113,7 @@ def analytics_table(ctx: Context, report: Analytics) -> Message:
     dimension = next(iter(report.rows[0].group)).capitalize()
     columns = (dimension, "Views", "Visitors", "Bounced", "Seconds", "Scrolled", "Went on")
     total = report.total
-    summary = Text(f"{plural(total.visitors, 'visitor')}, {_percent(total.ctr)} went on to an offer", strong=True)
+    summary = Text(f"{plural(total.visitors, 'visitor')}, {share(total.ctr, 1)} went on to an offer", strong=True)
     return Message(
         title, (summary, Table(columns, rows, numeric=(1, 2, 3, 4, 5, 6), phone=(0, 2, 3, 5, 6))), private=True
     )
@@ -122,7 +122,7 @@ def analytics_table(ctx: Context, report: Analytics) -> Message:
 def _behaviour_row(ctx: Context, row: Behaviour) -> tuple[str, ...]:
     dimension, value = next(iter(row.group.items()))
     seconds = "–" if row.seconds is None else f"{row.seconds:g}"
-    shares = _percent(row.bounce_rate), seconds, _percent(row.scroll), _percent(row.ctr)
+    shares = share(row.bounce_rate, 1), seconds, share(row.scroll, 1), share(row.ctr, 1)
     return ctx.name(dimension, value), str(row.views), str(row.visitors), *shares
 
 
@@ -134,8 +134,8 @@ def funnel_table(ctx: Context, funnel: Funnel) -> Message:
         f"{layered(ftds)} {'FTD' if ftds.merged == 1 else 'FTDs'}, {money(funnel.commission, funnel.currency)}"
     )
     rows = tuple(
-        (line.variant, _number(line.position), ctx.name("offer", line.offer), _number(line.impressions),
-         str(line.clicks), _percent(line.ctr), _number(line.registrations), _number(line.first_deposits))
+        (line.variant, count(line.position), ctx.name("offer", line.offer), count(line.impressions),
+         str(line.clicks), share(line.ctr, 1), count(line.registrations), count(line.first_deposits))
         for line in funnel.lines
     )  # fmt: skip
     columns = ("Variant", "Position", "Offer", "Seen", "Opened", "CTR", "Regs", "FTDs")
@@ -150,8 +150,8 @@ def overview_table(ctx: Context, overview: Overview) -> Message:
     if not overview.items:
         return Message("No sites yet: site create name=… market=DE offers=…", private=True)
     rows = tuple(
-        (ctx.name("site", line.site), line.status, _number(line.visits), _percent(line.ctr),
-         _number(line.registrations), _number(line.first_deposits), money(line.commission, overview.currency))
+        (ctx.name("site", line.site), line.status, count(line.visits), share(line.ctr, 1),
+         count(line.registrations), count(line.first_deposits), money(line.commission, overview.currency))
         for line in overview.items
     )  # fmt: skip
     columns = ("Site", "Status", "Visits", "CTR", "Regs", "FTDs", "Commission")
@@ -304,11 +304,3 @@ def _range(ctx: Context, text: str) -> tuple[date, date]:
         return period(text, ctx.today)
     except ValueError as error:
         raise Refused(f"range: {error}", field="range") from None
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{share:.1%}"
-
-
-def _number(value: int | None) -> str:
-    return "–" if value is None else str(value)

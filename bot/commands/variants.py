@@ -15,7 +15,7 @@ from bot.core.arguments import EMPTIES, Arguments, choices, percentage, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.message import Block, Button, Buttons, Message, Notice, Table, Text
-from bot.render.figures import HOW_SURE, NONE, how_sure, money
+from bot.render.figures import HOW_SURE, NONE, count, how_sure, money, share
 from storage.catalogue import distribution, names, sites, variants
 from storage.catalogue.sites import Site
 from storage.catalogue.variant_distribution import VariantDistribution, begin, of_site, store
@@ -128,7 +128,7 @@ def _shares(shown: VariantDistributionShown) -> tuple[Block, ...]:
     rows = tuple(
         (of.variant, f"{of.share:.0f}%", f"{of.by_hand:.0f}%",
          NONE if of.earnings is None else f"{money(of.earnings, shown.currency)} ± {money(of.spread, shown.currency)}",
-         how_sure(of.earnings, of.spread), NONE if of.best is None else f"{of.best:.0%}")
+         how_sure(of.earnings, of.spread), share(of.best))
         for of in shown.shares
     )  # fmt: skip
     columns = ("Variant", "Share", "By hand", "A visitor earns", "How sure", "Earns most")
@@ -139,9 +139,11 @@ def _shares(shown: VariantDistributionShown) -> tuple[Block, ...]:
 
 
 def _line(variant: Standing) -> tuple[str, ...]:
-    rate = "–" if variant.rate is None else f"{variant.rate:.1%}"
-    interval = f"{variant.low:.1%} to {variant.high:.1%}"
-    return variant.code, str(variant.visitors), rate, interval, f"{variant.best:.0%}", f"{variant.expected_loss:.2%}"
+    interval = f"{share(variant.low, 1)} to {share(variant.high, 1)}"
+    return (
+        variant.code, count(variant.visitors), share(variant.rate, 1), interval, share(variant.best),
+        share(variant.expected_loss, 2),
+    )  # fmt: skip
 
 
 def winner_card(_ctx: Context, site: Site) -> Message:
@@ -197,7 +199,7 @@ async def distribute_variants(ctx: Context, new: Distribute) -> Experiment:
     return await _compared(ctx, await names.by_id(ctx.tx, table, row.id), "ctr")
 
 
-def _settings(before: VariantDistribution, new: Distribute, count: int) -> VariantDistribution:
+def _settings(before: VariantDistribution, new: Distribute, n: int) -> VariantDistribution:
     """What is said of floor and holdout. Raises Refused."""
     made = before
     if new.floor is not None:
@@ -206,8 +208,8 @@ def _settings(before: VariantDistribution, new: Distribute, count: int) -> Varia
         made = msgspec.structs.replace(
             made, holdout=distribution.HOLDOUT if new.holdout < 0 else round(new.holdout * 100)
         )  # fmt: skip
-    if made.floor is not None and made.floor * count > WHOLE:
-        raise Refused(f"floor: {made.floor / 100:g}% for each of {count} variants is more than there is", field="floor")
+    if made.floor is not None and made.floor * n > WHOLE:
+        raise Refused(f"floor: {made.floor / 100:g}% for each of {n} variants is more than there is", field="floor")
     return made
 
 

@@ -87,6 +87,11 @@ def percent(part: int | None, whole: int | None) -> str:
     return f"{share:,.0f}%" if abs(share) >= 100 else f"{share:.1f}%"
 
 
+def share(part: float | None, digits: int = 0) -> str:
+    """A fraction of one in percent; "–" where it is not known."""
+    return NONE if part is None else f"{part:.{digits}%}"
+
+
 def each(micros: int | None, number: int | None, currency: str) -> str:
     """Money per piece: EPC, CPA."""
     if micros is None or not number:
