@@ -210,6 +210,6 @@ def held_rows(held: HeldReports, account: str, *, more: bool) -> Message:
     return Message(f"Held report of {account}", tuple(blocks), private=True)
 
 
-def amount(of: HeldFigure | HeldTotal, value: int | None) -> str:
+def amount(figure: HeldFigure | HeldTotal, value: int | None) -> str:
     """A count, or an amount in its currency."""
-    return money(value, of.currency) if of.measure in AMOUNTS else count(value)
+    return money(value, figure.currency) if figure.measure in AMOUNTS else count(value)

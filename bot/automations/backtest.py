@@ -93,7 +93,9 @@ async def replay(automation: Armed, rule: Rule, loading: Loading, figures: Figur
     firings += [(still, loading.now) for still in pending.values()]
     firings = sorted(firings, key=lambda firing: firing[0].moment.now)
     scope = subjects_of(rule.action, automation.campaigns, loading.entities, limits=automation.limits).scope
-    return Backtest(firings=[_firing(of, end, rule, scope, loading.currency) for of, end in firings], waiting=waiting)
+    return Backtest(
+        firings=[_firing(opened, end, rule, scope, loading.currency) for opened, end in firings], waiting=waiting
+    )
 
 
 def _moments(now: datetime, zone: ZoneInfo) -> Iterator[tuple[datetime, bool]]:
@@ -106,14 +108,14 @@ def _moments(now: datetime, zone: ZoneInfo) -> Iterator[tuple[datetime, bool]]:
         yield full_hour, True
 
 
-def _firing(of: _Open, end: datetime, rule: Rule, scope: Scope, currency: str) -> Firing:
+def _firing(opened: _Open, end: datetime, rule: Rule, scope: Scope, currency: str) -> Firing:
     saved = None
     stops = rule.action.kind in _SAVING or (rule.action.kind == "weight" and not rule.action.amount)
     if stops:
-        until = min(end, of.until) if of.until else end
-        spend, commission = of.moment.spend_after(scope, of.candidate.subject.key, until)
+        until = min(end, opened.until) if opened.until else end
+        spend, commission = opened.moment.spend_after(scope, opened.candidate.subject.key, until)
         saved = spend - (commission or 0)
     return Firing(
-        at=of.moment.now, subject=name_of(of.candidate.subject), saved=saved,
-        why=facts_in_words(of.candidate.verdict.facts, currency),
+        at=opened.moment.now, subject=name_of(opened.candidate.subject), saved=saved,
+        why=facts_in_words(opened.candidate.verdict.facts, currency),
     )  # fmt: skip

@@ -62,7 +62,7 @@ def evaluate(
             continue
         verdict = judge(
             condition,
-            lambda comparison, of=subject: moment.read(comparison, subjects.scope, of.key, revenue),  # type: ignore[misc]
+            lambda comparison, subject_=subject: moment.read(comparison, subjects.scope, subject_.key, revenue),  # type: ignore[misc]
         )
         if verdict.met is None:
             for unknown in verdict.unknown:

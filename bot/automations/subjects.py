@@ -55,9 +55,9 @@ def subjects_of(
         subjects = _weights(named, filters, entities)
     else:
         subjects = [
-            Subject(key=of.id, ref=f"{noun}:{of.id}", label=of.name, code=of.code, noun=noun)
-            for of in entities.by_noun[noun].values()
-            if (named is None or of.id in named) and _within(noun, of, filters, entities)
+            Subject(key=entity.id, ref=f"{noun}:{entity.id}", label=entity.name, code=entity.code, noun=noun)
+            for entity in entities.by_noun[noun].values()
+            if (named is None or entity.id in named) and _within(noun, entity, filters, entities)
         ]
     return Subjects(scope=scope, subjects=subjects, unknown_names=tuple(unknown_names))
 
@@ -73,10 +73,10 @@ def _filters(
         if noun == "group":
             noun = _SORTED_AS.get(action.noun, action.noun)
             named = {entities.by_noun["group"][group].code for group in ids}
-            ids = {of.id for of in entities.by_noun[noun].values() if of.group_code in named}
+            ids = {entity.id for entity in entities.by_noun[noun].values() if entity.group_code in named}
         if noun in {"account", "casino"}:
-            of = entities.by_noun["offer"].values()
-            ids = {offer.id for offer in of if getattr(offer, f"{noun}_id") in ids}
+            offers = entities.by_noun["offer"].values()
+            ids = {offer.id for offer in offers if getattr(offer, f"{noun}_id") in ids}
             noun = "offer"
         filters[noun] = filters[noun] & frozenset(ids) if noun in filters else frozenset(ids)
     if limited_to is not None:
@@ -96,31 +96,31 @@ def _ids(noun: str, codes: Iterable[str], entities: Entities, unknown_names: lis
     return ids
 
 
-def _within(noun: str, of: Entity, filters: dict[str, frozenset[int]], entities: Entities) -> bool:
+def _within(noun: str, entity: Entity, filters: dict[str, frozenset[int]], entities: Entities) -> bool:
     """Whether an entity has to do with what the filters name."""
     for name, ids in filters.items():
         if name == noun:
-            if of.id not in ids:
+            if entity.id not in ids:
                 return False
-        elif not _touches(noun, of, name, ids, entities):
+        elif not _touches(noun, entity, name, ids, entities):
             return False
     return True
 
 
-def _touches(noun: str, of: Entity, name: str, ids: frozenset[int], entities: Entities) -> bool:
+def _touches(noun: str, entity: Entity, name: str, ids: frozenset[int], entities: Entities) -> bool:
     campaigns = entities.by_noun["campaign"]
     if {noun, name} == {"offer", "campaign"}:
         mine, theirs = (0, 1) if noun == "campaign" else (1, 0)
-        return any(weight[mine] == of.id and weight[theirs] in ids for weight in entities.weights)
+        return any(weight[mine] == entity.id and weight[theirs] in ids for weight in entities.weights)
     if noun == "campaign":
-        return of.source_id in ids
+        return entity.source_id in ids
     if noun == "source":
-        campaign_ids = {campaign.id for campaign in campaigns.values() if campaign.source_id == of.id}
+        campaign_ids = {campaign.id for campaign in campaigns.values() if campaign.source_id == entity.id}
         if name == "campaign":
             return bool(campaign_ids & ids)
         return any(weight[0] in campaign_ids and weight[1] in ids for weight in entities.weights)
     from_source = {campaign.id for campaign in campaigns.values() if campaign.source_id in ids}
-    return any(weight[1] == of.id and weight[0] in from_source for weight in entities.weights)
+    return any(weight[1] == entity.id and weight[0] in from_source for weight in entities.weights)
 
 
 def _weights(offers: set[int] | None, filters: dict[str, frozenset[int]], entities: Entities) -> list[Subject]:
@@ -196,7 +196,7 @@ def subs_of(action: Action, entities: Entities) -> frozenset[str]:
         return frozenset()
     if action.sub:
         return frozenset({action.sub})
-    return frozenset(sub for of in entities.by_noun["source"].values() if (sub := placement_sub(of.options)))
+    return frozenset(sub for source in entities.by_noun["source"].values() if (sub := placement_sub(source.options)))
 
 
 def _campaign_of(rule: Rule) -> str | None:
@@ -214,16 +214,16 @@ def _is_listed(rule: Rule, subject: Subject, entities: Entities) -> bool:
     lists = (entities.listed.by_campaign if campaign else entities.listed.by_source).get(
         campaign.id if campaign else source_id, {}
     )
-    of = lists.get(sub)
-    return of is not None and value in (of.block if rule.action.kind == "block" else of.allow)
+    listed = lists.get(sub)
+    return listed is not None and value in (listed.block if rule.action.kind == "block" else listed.allow)
 
 
 def _acted_on(subject: Subject, entities: Entities) -> list[Entity]:
     """The entity itself; of a source its campaigns."""
     if subject.noun == "source":
-        return [of for of in entities.by_noun["campaign"].values() if of.source_id == subject.key]
-    of = entities.by_noun[subject.noun].get(_id_of(subject))
-    return [of] if of else []
+        return [campaign for campaign in entities.by_noun["campaign"].values() if campaign.source_id == subject.key]
+    entity = entities.by_noun[subject.noun].get(_id_of(subject))
+    return [entity] if entity else []
 
 
 def _id_of(subject: Subject) -> int:

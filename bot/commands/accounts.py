@@ -200,7 +200,7 @@ async def _edited(ctx: Context, row: Row[Any], new: AccountEdit) -> AccountShown
     before = accounts.shown(ctx.box, row)
     values = {**accounts.sealed(ctx.box, checked.login), **await read_sorting(ctx, new, row)}
     if new.name and new.name != row.name:
-        await names.code_for(ctx.tx, table, ctx.team_id, new.name, of=row.id)
+        await names.code_for(ctx.tx, table, ctx.team_id, new.name, entity_id=row.id)
         values["name"] = new.name
     if new.sync_hour is not None or new.timezone is not None:
         hour = row.sync_hour if new.sync_hour is None else new.sync_hour

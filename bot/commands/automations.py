@@ -120,7 +120,16 @@ def automation_table(ctx: Context, listing: Page[Automation]) -> Message:
         start = Buttons((Button("Templates", "automation templates"),))
         return Message('No automations yet: automation add "pause offer when epc < 0.20 over 3d with clicks > 500"',
                        (start,), private=True)  # fmt: skip
-    rows = tuple((of.code, of.name, of.rule, of.room, of.status + (" (dry)" if of.dry else "")) for of in listing.items)
+    rows = tuple(
+        (
+            automation.code,
+            automation.name,
+            automation.rule,
+            automation.room,
+            automation.status + (" (dry)" if automation.dry else ""),
+        )
+        for automation in listing.items
+    )
     more = (Buttons((Button("More", f"automation list after={listing.next}"),)),) if listing.next else ()
     columns = ("Automation", "Name", "Rule", "Room", "Status")
     return Message("Automations", (Table(columns, rows, phone=(0, 1, 4)), *more), private=True)
@@ -133,16 +142,19 @@ def removed_card(_ctx: Context, automation: Automation) -> Message:
 def test_card(ctx: Context, test: AutomationTest) -> Message:
     zone = ctx.deployment.zone
     rows = tuple(
-        (f"{of.at.astimezone(zone):%d %b %H:%M}", of.subject, of.why, money(of.saved, test.currency))
-        for of in test.firings[-40:]
+        (f"{firing.at.astimezone(zone):%d %b %H:%M}", firing.subject, firing.why, money(firing.saved, test.currency))
+        for firing in test.firings[-40:]
     )
     title = f"Would have acted {plural(len(test.firings), 'time')} in {test.days} days"
     title += f", saving {money(test.would_have_saved, test.currency)}" if test.would_have_saved is not None else ""
     blocks: list[Any] = [Text(test.rule, code=True)]
     if rows:
         blocks.append(Table(("When", "What", "Why", "Saved"), rows, numeric=(3,), more=len(test.firings) - len(rows)))
-    standing = [of for of in test.now if of.met is not False]
-    lines = [f"{of.subject}: {'holds now' if of.met else 'cannot be judged'} ({of.why})" for of in standing[:15]]
+    standing = [firing for firing in test.now if firing.met is not False]
+    lines = [
+        f"{firing.subject}: {'holds now' if firing.met else 'cannot be judged'} ({firing.why})"
+        for firing in standing[:15]
+    ]
     if lines:
         blocks.append(Text("\n".join(lines)))
     return Message(title, tuple(blocks), private=True)
@@ -153,8 +165,8 @@ def log_table(ctx: Context, listing: Page[LoggedAct]) -> Message:
         return Message("No automation has done anything yet", private=True)
     zone = ctx.deployment.zone
     rows = tuple(
-        (f"{of.at.astimezone(zone):%d %b %H:%M}", of.automation_name, _outcome(of), of.label, of.why)
-        for of in listing.items
+        (f"{act.at.astimezone(zone):%d %b %H:%M}", act.automation_name, _outcome(act), act.label, act.why)
+        for act in listing.items
     )
     more = (Buttons((Button("More", f"automation log after={listing.next}"),)),) if listing.next else ()
     columns = ("When", "Automation", "What", "On", "Why")
@@ -170,7 +182,10 @@ def _outcome(act: LoggedAct) -> str:
 
 
 def template_table(_ctx: Context, listing: Page[Template]) -> Message:
-    rows = tuple((str(n), of.name, of.title, of.rule, of.why) for n, of in enumerate(listing.items, 1))
+    rows = tuple(
+        (str(n), template.name, template.title, template.rule, template.why)
+        for n, template in enumerate(listing.items, 1)
+    )
     use = Text('Use one: automation add template=3 campaign=… · change its numbers: automation edit … rule="…"')
     table_ = Table(("No", "Name", "For", "Rule", "Why these numbers"), rows, phone=(0, 1, 2))
     return Message("Templates of automations", (table_, use), private=True)
@@ -243,7 +258,9 @@ async def edit_automation(ctx: Context, new: AutomationEdit) -> Automation:
         codes = _campaigns_of(ctx, rule)
         columns["campaigns"] = None if codes is None else list(codes)
     if terms.rule != current.terms.rule or terms.dry != current.terms.dry:
-        kept = {ref: SubjectState(episode=of.episode, acted_at=of.acted_at) for ref, of in current.subjects.items()}
+        kept = {
+            ref: SubjectState(episode=state.episode, acted_at=state.acted_at) for ref, state in current.subjects.items()
+        }
         columns["subjects"] = msgspec.to_builtins(kept)
     if terms.url and not row.webhook_secret:
         columns["webhook_secret"] = ctx.box.seal({"webhook_secret": (opened := new_secret())})
@@ -319,11 +336,11 @@ async def test_automation(ctx: Context, new: TestArguments) -> AutomationTest:
     )  # fmt: skip
     now = [
         SubjectVerdict(
-            subject=of.subject.label, met=of.verdict.met,
-            why="; ".join(unknown.why for unknown in of.verdict.unknown) if of.verdict.met is None
-            else facts_in_words(of.verdict.facts, ctx.deployment.currency),
+            subject=candidate.subject.label, met=candidate.verdict.met,
+            why="; ".join(unknown.why for unknown in candidate.verdict.unknown) if candidate.verdict.met is None
+            else facts_in_words(candidate.verdict.facts, ctx.deployment.currency),
         )
-        for of in evaluation.candidates
+        for candidate in evaluation.candidates
     ]  # fmt: skip
     return AutomationTest(
         rule=describe_rule(rule), days=30, firings=past.firings, would_have_saved=past.saved,
@@ -338,8 +355,8 @@ async def log_automations(ctx: Context, new: Log) -> Page[LoggedAct]:
     rows = await acts.log(ctx.tx, ctx.team_id, automation_id=number, limit=new.limit + 1, after=cursor(new.after))
     shown = rows[: new.limit]
     following = str(shown[-1].act.id) if len(rows) > new.limit else None
-    visible = [of for of in shown if of_own_campaigns(ctx.actor, of.campaigns)]
-    return Page([_without_foreign_figures(ctx, of) for of in visible], following)
+    visible = [act for act in shown if of_own_campaigns(ctx.actor, act.campaigns)]
+    return Page([_without_foreign_figures(ctx, act) for act in visible], following)
 
 
 def _without_foreign_figures(ctx: Context, logged: acts.Logged) -> LoggedAct:
@@ -348,7 +365,7 @@ def _without_foreign_figures(ctx: Context, logged: acts.Logged) -> LoggedAct:
     if ctx.actor.campaigns is None or logged.creator_is_limited:
         return logged.act
     comparisons = read_rule(logged.rule).condition.comparisons
-    if not any(of.baseline == "payout" or ":" in of.baseline for of in comparisons):
+    if not any(comparison.baseline == "payout" or ":" in comparison.baseline for comparison in comparisons):
         return logged.act
     return msgspec.structs.replace(logged.act, why="it compares with figures of other campaigns")
 
@@ -397,7 +414,7 @@ def _with_past(ctx: Context, automation: Automation, past: Backtest | None) -> A
     """The automation with what it would have done; without, where that is not counted yet."""
     if past is None:
         return automation
-    days = {of.at.astimezone(ctx.deployment.zone).date().isoformat() for of in past.firings}
+    days = {firing.at.astimezone(ctx.deployment.zone).date().isoformat() for firing in past.firings}
     return msgspec.structs.replace(
         automation, would_have_acted=len(past.firings), would_have_saved=past.saved, would_have_acted_on=sorted(days)
     )

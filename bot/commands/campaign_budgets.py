@@ -51,9 +51,9 @@ def budget_table(ctx: Context, found: Page[CampaignBudget]) -> Message:
         show = Buttons((Button("Campaigns", "campaign list"),))
         return Message("No campaign has a budget: campaign edit … budget_day=…", (show,), private=True)
     rows = tuple(
-        (ctx.name("campaign", of.campaign), _share(of.used_day, of.budget_day, of.currency), _pace(of),
-         _PACINGS[of.pacing], _share(of.used_total, of.budget_total, of.currency))
-        for of in found.items
+        (ctx.name("campaign", budget.campaign), _share(budget.used_day, budget.budget_day, budget.currency),
+         _pace(budget), _PACINGS[budget.pacing], _share(budget.used_total, budget.budget_total, budget.currency))
+        for budget in found.items
     )  # fmt: skip
     legend = "Pace: against a budget spent evenly over the day, or as clicks usually come"
     columns = ("Campaign", "Today", "Pace", "Spread", "In all")
@@ -70,13 +70,13 @@ def _share(used: int, budget: int | None, currency: str) -> str:
     return f"{money(used, currency)} of {money(budget, currency)} ({used / budget:.0%})"
 
 
-def _pace(of: CampaignBudget) -> str:
-    if of.pace is None or of.expected is None:
+def _pace(budget: CampaignBudget) -> str:
+    if budget.pace is None or budget.expected is None:
         return NONE
-    if of.pace in {"on pace", "used up"}:
-        return of.pace
-    text = f"{money(abs(of.used_day - of.expected), of.currency)} {of.pace}"
-    return f"{text}, used up about {of.used_up_at}" if of.used_up_at else text
+    if budget.pace in {"on pace", "used up"}:
+        return budget.pace
+    text = f"{money(abs(budget.used_day - budget.expected), budget.currency)} {budget.pace}"
+    return f"{text}, used up about {budget.used_up_at}" if budget.used_up_at else text
 
 
 @command(

@@ -139,7 +139,7 @@ def won_in_words(won: Uplift | None, *, holdout: float, since: datetime | None, 
     if won.won is None or won.ratio is None or won.ratio_low is None or won.ratio_high is None:
         return f"Against the holdout of {holdout:g} %: not enough yet: {won.lacking}."
     low, high = money(won.won_low, currency), money(won.won_high, currency)
-    ratio, least, most = (change(1 + of, 1) for of in (won.ratio, won.ratio_low, won.ratio_high))
+    ratio, least, most = (change(1 + gain, 1) for gain in (won.ratio, won.ratio_low, won.ratio_high))
     return (
         f"Won against the holdout of {holdout:g} % since {since:%d %b}: {money(won.won, currency)} "
         f"({low} … {high}), {ratio} ({least} … {most}), 95 % interval."
@@ -235,9 +235,9 @@ async def _uplift(ctx: Context, row: Row[Any], evidence: dict[int, Evidence]) ->
     counts = await first_deposits_since(ctx.tx, row, row.distributed_since)
     outcomes = [
         OfferOutcome(
-            distributed=of.distributed, held_out=of.held_out,
+            distributed=sides.distributed, held_out=sides.held_out,
             value=evidence[offer_id].first_deposit if offer_id in evidence else 0.0,
         )
-        for offer_id, of in counts.items()
+        for offer_id, sides in counts.items()
     ]  # fmt: skip
     return uplift(outcomes, holdout=holdout / WHOLE)

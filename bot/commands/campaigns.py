@@ -238,7 +238,7 @@ async def _edited(ctx: Context, row: Row[Any], new: CampaignEdit) -> Campaign:
     }
     values |= await read_sorting(ctx, new, row)
     if new.name and new.name != row.name:
-        await names.code_for(ctx.tx, table, ctx.team_id, new.name, of=row.id)
+        await names.code_for(ctx.tx, table, ctx.team_id, new.name, entity_id=row.id)
         values["name"] = new.name
     if new.site:
         values["site_id"] = await _ref(ctx, sites, new.site, "site")

@@ -200,7 +200,7 @@ async def _values(ctx: Context, row: Row[Any], new: _CasinoFields) -> dict[str, 
         if (url := getattr(new, field)) and url != NONE:
             values[field] = _address(url, field=field)
     if new.name and new.name != row.name:
-        await names.code_for(ctx.tx, table, ctx.team_id, new.name, of=row.id)
+        await names.code_for(ctx.tx, table, ctx.team_id, new.name, entity_id=row.id)
         values["name"] = new.name
     return {**values, **await read_sorting(ctx, new, row)}
 

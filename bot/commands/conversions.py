@@ -251,7 +251,9 @@ async def _place_rows(ctx: Context, placer: "_Placer", rows: Sequence[ImportedRo
 async def _refuse_recorded(ctx: Context, batch: Sequence[_Placed], earlier: set[Transaction], field: str) -> None:
     """Raises Refused for a transaction of a campaign that is recorded, or that an earlier row has."""
     rows = [(each.place, each.of_campaign) for each in batch if each.of_campaign is not None]
-    known = await manual_conversions.recorded(ctx.tx, ctx.team_id, [of for _, of in rows], earlier)
+    known = await manual_conversions.recorded(
+        ctx.tx, ctx.team_id, [campaign_conversion for _, campaign_conversion in rows], earlier
+    )
     for (place, of_campaign), is_known in zip(rows, known, strict=True):
         if is_known:
             raise Refused(f"{place}: txn_id: {of_campaign.conversion.txn_id} is recorded already", field=field)

@@ -116,7 +116,7 @@ async def edit_group(ctx: Context, new: GroupEdit) -> Group:
     row, name = await _group(ctx, new.group), " ".join(new.name.split())
     before = (await _shown(ctx, [row]))[0]
     groups.check_name(name, field="name")
-    await names.code_for(ctx.tx, table, ctx.team_id, name, of=row.id)
+    await names.code_for(ctx.tx, table, ctx.team_id, name, entity_id=row.id)
     await ctx.tx.execute(update(table).where(table.c.id == row.id).values(name=name))
     return await _noted(ctx, await names.by_id(ctx.tx, table, row.id), before=before)
 
@@ -146,11 +146,11 @@ async def write_note(ctx: Context, new: Note) -> Noted:
                               field="campaign")  # fmt: skip
     noun, word = named[0]
     row = await permissions.find(ctx, noun, word, field=noun, changes=True)
-    of = SORTED[noun]
+    sorted_table = SORTED[noun]
     note = None if new.text.strip().lower() in {"", "-", NONE} else new.text.strip()
-    await ctx.tx.execute(update(of).where(of.c.id == row.id).values(note=note))
+    await ctx.tx.execute(update(sorted_table).where(sorted_table.c.id == row.id).values(note=note))
     before = _entity(noun, row)
-    after = _entity(noun, (await ctx.tx.execute(select(of).where(of.c.id == row.id))).one())
+    after = _entity(noun, (await ctx.tx.execute(select(sorted_table).where(sorted_table.c.id == row.id))).one())
     ctx.notes |= {"entity": noun, "entity_id": row.id, "before": before, "after": after}
     return after
 

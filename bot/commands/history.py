@@ -50,7 +50,7 @@ def history_message(ctx: Context, report: HistoryReport) -> Message:
     table = Table(columns, rows, numeric=tuple(range(first, first + 7)), phone=(0, first, first + 1, first + 4),
                   more=len(report.rows) - len(rows))  # fmt: skip
     note = Text("What the old tracker counted before each campaign's cut-over day; in no other report.")
-    lacking = sorted({currency for of in totals.unconverted.values() for currency in of})
+    lacking = sorted({currency for currencies in totals.unconverted.values() for currency in currencies})
     notes = (Notice("warning", f"no rate for {', '.join(lacking)}: rate set"),) if lacking else ()
     return Message(title, (table, *notes, note), private=True)
 

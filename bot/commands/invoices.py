@@ -308,10 +308,10 @@ def _statement(
     account: str, currency: str, months: list[Statement], billed: list[Invoice], *, only: str | None
 ) -> AccountStatement:
     line_of_month = {each.month: each for each in months}
-    of = {month: [each for each in billed if each.month == month and each.state != "cancelled"] for month in
+    by_month = {month: [each for each in billed if each.month == month and each.state != "cancelled"] for month in
           {each.month for each in billed}}  # fmt: skip
-    wanted = [month for month in sorted(line_of_month.keys() | of.keys()) if only is None or month == only]
-    lines = [_statement_line(month, line_of_month.get(month), of.get(month, [])) for month in wanted]
+    wanted = [month for month in sorted(line_of_month.keys() | by_month.keys()) if only is None or month == only]
+    lines = [_statement_line(month, line_of_month.get(month), by_month.get(month, [])) for month in wanted]
     return AccountStatement(account=account, currency=currency, lines=lines,
                             invoices=[each for each in billed if only is None or each.month == only])  # fmt: skip
 

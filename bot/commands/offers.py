@@ -210,7 +210,7 @@ async def _edited(ctx: Context, offer: Row[Any], new: OfferEdit) -> Offer:
     if new.url:
         values["url"] = new.url
     if new.name and new.name != offer.name:
-        await names.code_for(ctx.tx, table, ctx.team_id, new.name, of=offer.id)
+        await names.code_for(ctx.tx, table, ctx.team_id, new.name, entity_id=offer.id)
         values["name"] = new.name
     if new.account:
         values["account_id"] = (await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")).id

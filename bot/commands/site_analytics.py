@@ -214,12 +214,12 @@ async def site_overview(ctx: Context, new: OverviewQuery) -> Overview:
         )
     )
     report = await report_of(ctx.tx, _query(ctx, first, last, by=("site",), sites=None), ctx.ports.report_in_helper)
-    of = {row.group["site"]: row for row in report.rows}
+    row_of_site = {row.group["site"]: row for row in report.rows}
     people = await analytics.behaviour(
         ctx.tx, [row.id for row in rows], first, last, by="site", only=own_campaigns(ctx.actor)
     )
     did = {behaviour.group["site"]: behaviour for behaviour in people}
-    items = [_overview_line(row, of.get(row.code), did.get(str(row.id))) for row in rows]
+    items = [_overview_line(row, row_of_site.get(row.code), did.get(str(row.id))) for row in rows]
     return Overview(from_=first, to=last, currency=report.currency, items=items)
 
 

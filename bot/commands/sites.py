@@ -338,7 +338,7 @@ async def publish_again(ctx: Context, site_id: int) -> None:
 async def _edited(ctx: Context, row: Row[Any], new: SiteEdit) -> dict[str, Any]:
     values = await read_sorting(ctx, new, row)
     if new.name and new.name != row.name:
-        await names.code_for(ctx.tx, table, ctx.team_id, new.name, of=row.id)
+        await names.code_for(ctx.tx, table, ctx.team_id, new.name, entity_id=row.id)
         values["name"] = new.name
     if new.market:
         values["market"] = read_market(new.market)

@@ -177,7 +177,7 @@ async def _edited(ctx: Context, row: Row[Any], new: SourceEdit) -> Source:
     emptied = {"placement": row.options.get("placement")} if new.placement == NONE else {}
     await change_keys(ctx.tx, table.c.options, row.id, before=emptied, after=_options(new, row.options))
     if new.name and new.name != row.name:
-        await names.code_for(ctx.tx, table, ctx.team_id, new.name, of=row.id)
+        await names.code_for(ctx.tx, table, ctx.team_id, new.name, entity_id=row.id)
         values["name"] = new.name
     await sources.change(ctx.tx, row.id, values)
     return await _noted(ctx, row.id, before=before)

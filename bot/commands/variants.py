@@ -126,10 +126,11 @@ def experiment_card(ctx: Context, experiment: Experiment) -> Message:
 
 def _shares(shown: VariantDistributionShown) -> tuple[Block, ...]:
     rows = tuple(
-        (of.variant, f"{of.share:.0f}%", f"{of.by_hand:.0f}%",
-         NONE if of.earnings is None else f"{money(of.earnings, shown.currency)} ± {money(of.spread, shown.currency)}",
-         how_sure(of.earnings, of.spread), share(of.best))
-        for of in shown.shares
+        (variant.variant, f"{variant.share:.0f}%", f"{variant.by_hand:.0f}%",
+         NONE if variant.earnings is None
+         else f"{money(variant.earnings, shown.currency)} ± {money(variant.spread, shown.currency)}",
+         how_sure(variant.earnings, variant.spread), share(variant.best))
+        for variant in shown.shares
     )  # fmt: skip
     columns = ("Variant", "Share", "By hand", "A visitor earns", "How sure", "Earns most")
     note = (Notice("info", f"Shares stay as they are: {shown.note}"),) if shown.note else ()

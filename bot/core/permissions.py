@@ -150,10 +150,10 @@ async def _known(
 ) -> dict[str, list[Named]]:  # fmt: skip
     """The entities that the words of all fields name, by kind."""
     words: dict[str, list[str]] = {}
-    for reference, of in named:
+    for reference, typed in named:
         for noun in reference.nouns:
             if noun in ENTITIES:
-                words.setdefault(noun, []).extend(of)
+                words.setdefault(noun, []).extend(typed)
     return await named_entities(tx, actor.team_id, words) if words else {}
 
 

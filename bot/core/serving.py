@@ -254,7 +254,7 @@ async def named_entities(
     for noun, number, _, _, _, campaign in rows:
         if campaign is not None:
             entities[noun][number].serves.add(campaign)
-    return {noun: list(of.values()) for noun, of in entities.items()}
+    return {noun: list(by_id.values()) for noun, by_id in entities.items()}
 
 
 async def _rows(tx: AsyncConnection, nouns: tuple[str, ...], values: Mapping[str, Any]) -> Sequence[Any]:
@@ -276,19 +276,30 @@ def _naming(nouns: tuple[str, ...], *, arrays: bool) -> Any:
     its plan."""
     named = {noun: _named(noun, arrays=arrays).cte(f"named_{noun}") for noun in nouns}
     rows = [
-        select(_word(noun).label("noun"), of.c.id, of.c.code, of.c.name, of.c.published, _NO_TEXT.label("campaign"))
-        for noun, of in named.items()
+        select(
+            _word(noun).label("noun"),
+            named_rows.c.id,
+            named_rows.c.code,
+            named_rows.c.name,
+            named_rows.c.published,
+            _NO_TEXT.label("campaign"),
+        )
+        for noun, named_rows in named.items()
     ]
-    rows += [_serving(noun, of, links) for noun, of in named.items() if (links := ENTITIES[noun].links) is not None]
+    rows += [
+        _serving(noun, named_rows, links)
+        for noun, named_rows in named.items()
+        if (links := ENTITIES[noun].links) is not None
+    ]
     return union_all(*rows)
 
 
-def _serving(noun: str, of: CTE, links: Callable[[Condition, Ids | None], Links]) -> Select[Any]:
+def _serving(noun: str, named_rows: CTE, links: Callable[[Condition, Ids | None], Links]) -> Select[Any]:
     """The campaigns that named entities serve."""
-    key = of.c[ENTITIES[noun].key]
+    key = named_rows.c[ENTITIES[noun].key]
     link = union_all(*links(t.campaigns.c.team_id == bindparam("team"), select(key))).subquery()
-    query = select(_word(noun), of.c.id, _NO_TEXT, _NO_TEXT, false(), link.c.campaign)
-    return query.join_from(link, of, key == link.c.id)
+    query = select(_word(noun), named_rows.c.id, _NO_TEXT, _NO_TEXT, false(), link.c.campaign)
+    return query.join_from(link, named_rows, key == link.c.id)
 
 
 _NO_TEXT = cast(null(), Text)

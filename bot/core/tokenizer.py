@@ -290,11 +290,11 @@ def _numbered(word: str, today: date) -> tuple[date, date] | None:
     return None
 
 
-def _start_of(unit: str, of: date) -> date:
+def _start_of(unit: str, day_in: date) -> date:
     if unit == "week":
-        return of - timedelta(days=of.weekday())
-    month = {"month": of.month, "quarter": (of.month - 1) // 3 * 3 + 1, "year": 1}[unit]
-    return date(of.year, month, 1)
+        return day_in - timedelta(days=day_in.weekday())
+    month = {"month": day_in.month, "quarter": (day_in.month - 1) // 3 * 3 + 1, "year": 1}[unit]
+    return date(day_in.year, month, 1)
 
 
 def _months_before(first: date, months: int) -> date:

@@ -53,9 +53,11 @@ def visiting_fields(campaign: Campaign) -> tuple[tuple[str, str], ...]:
     """What differs from the usual, as a card shows it."""
     fields: list[tuple[str, str]] = []
     if campaign.unique_period or campaign.unique_scope:
-        of = {"site": "the site", "team": "any campaign of the team"}.get(campaign.unique_scope or "", "the campaign")
+        scope = {"site": "the site", "team": "any campaign of the team"}.get(
+            campaign.unique_scope or "", "the campaign"
+        )
         period = campaign.unique_period or length(_DAY)
-        fields.append(("Unique visitors", f"new to {of} for {_in_words(period)}"))
+        fields.append(("Unique visitors", f"new to {scope} for {_in_words(period)}"))
     if campaign.smart_rotation:
         fields.append(("Returning visitors", "go on to offers they have not seen"))
     return tuple(fields)

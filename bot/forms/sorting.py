@@ -88,12 +88,12 @@ def scope_words(ctx: Context, entity: Any) -> str:
 
 async def sorted_by(ctx: Context, noun: str, new: Any) -> list[ColumnElement[bool]]:
     """The conditions on a kind's table of a command's `group` and `tag`. Raises Missing at `group`."""
-    of = groups.SORTED[noun]
+    sorted_table = groups.SORTED[noun]
     where = []
     if new.group:
-        where.append(await groups.in_groups(ctx.tx, of, ctx.team_id, new.group))
+        where.append(await groups.in_groups(ctx.tx, sorted_table, ctx.team_id, new.group))
     if new.tag:
-        where.append(await groups.tagged(ctx.tx, of, ctx.team_id, new.tag))
+        where.append(await groups.tagged(ctx.tx, sorted_table, ctx.team_id, new.tag))
     return where
 
 

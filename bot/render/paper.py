@@ -191,8 +191,10 @@ def specifications(paper: Paper) -> list[dict[str, Any]]:
     pages.lines(paper.notes)
     if len(pages.pages) > 1:
         for number, page in enumerate(pages.pages, 1):
-            of = f"{_plain(paper.title)[:80]} · {number} / {len(pages.pages)}"
-            page.marks.append({"x": pages.right, "y": pages.height - 30, "t": of, "s": 8, "w": "normal", "a": "right"})
+            footer = f"{_plain(paper.title)[:80]} · {number} / {len(pages.pages)}"
+            page.marks.append(
+                {"x": pages.right, "y": pages.height - 30, "t": footer, "s": 8, "w": "normal", "a": "right"}
+            )
     return [_specification(page, pages) for page in pages.pages]
 
 

@@ -119,10 +119,10 @@ def _say_progress() -> Progress:
     """A line on standard error every few seconds: the result alone goes to standard output."""
     shown_at = time.monotonic()
 
-    def say(table: str, rows: int, of: int) -> None:
+    def say(table: str, rows: int, total: int) -> None:
         nonlocal shown_at
         if time.monotonic() - shown_at >= _PROGRESS_EVERY:
             shown_at = time.monotonic()
-            sys.stderr.write(f"{table}: {rows:,} of {of:,} rows copied\n")
+            sys.stderr.write(f"{table}: {rows:,} of {total:,} rows copied\n")
 
     return say

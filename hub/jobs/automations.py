@@ -100,7 +100,7 @@ def rule_of(text: str) -> Rule:
 
 
 def _refs(entities: Entities) -> list[str]:
-    return [f"{noun}:{of}" for noun in ("offer", "campaign", "source") for of in entities.by_noun[noun]]
+    return [f"{noun}:{entity}" for noun in ("offer", "campaign", "source") for entity in entities.by_noun[noun]]
 
 
 async def _follow(
@@ -164,7 +164,11 @@ class BudgetWatch:
         version = await runtime.database.look(automations.version)
         if version != self._version or self._read_at is None or abs(now - self._read_at) > timedelta(minutes=1):
             async with runtime.database.read() as tx:
-                self._armed = [of for of in await automations.all_active(tx) if is_budget(rule_of(of.terms.rule))]
+                self._armed = [
+                    automation
+                    for automation in await automations.all_active(tx)
+                    if is_budget(rule_of(automation.terms.rule))
+                ]
             self._version, self._read_at = version, now
         done = 0
         for team_id, of_team in groupby(self._armed, key=lambda automation: automation.team_id):
@@ -177,6 +181,6 @@ def is_budget(rule: Rule) -> bool:
     comparisons = rule.condition.comparisons
     return (
         rule.action.kind == "pause" and rule.action.noun == "campaign"
-        and all(of.window in {"today", "start"} and not of.baseline and of.measure in {"spend", "clicks"}
-                for of in comparisons)
+        and all(each.window in {"today", "start"} and not each.baseline and each.measure in {"spend", "clicks"}
+                for each in comparisons)
     )  # fmt: skip

@@ -45,8 +45,9 @@ async def _team(runtime: Runtime, rows: list[Row[Any]]) -> int:
         members = await distribution.members(tx, [row.id for row in rows])
         past = {row.id: await _past(tx, row) for row in rows}
         earnings = await earnings_of(
-            tx, rows, {campaign_id: list(of) for campaign_id, of in members.items()}, timezone=deployment.timezone,
-            currency=deployment.currency, today=now.astimezone(deployment.zone).date(), now=now,
+            tx, rows, {campaign_id: list(offers) for campaign_id, offers in members.items()},
+            timezone=deployment.timezone, currency=deployment.currency,
+            today=now.astimezone(deployment.zone).date(), now=now,
             in_helper=runtime.ports.report_in_helper,
         )  # fmt: skip
     changed = 0

@@ -94,13 +94,13 @@ async def _carry_out(runtime: Runtime, row: Row[Any]) -> None:
     deployment = runtime.deployment
     written_at = 0.0
 
-    async def progress(done: int, of: int) -> None:
+    async def progress(done: int, total: int) -> None:
         nonlocal written_at
         now = asyncio.get_running_loop().time()
         if now - written_at >= 1:
             written_at = now
             async with runtime.database.begin() as tx:
-                await imports.change(tx, row.id, progress={"done": done, "of": of})
+                await imports.change(tx, row.id, progress={"done": done, "of": total})
 
     from storage.imports.carry_out import Importer  # few hubs ever import
 

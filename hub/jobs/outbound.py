@@ -132,7 +132,8 @@ class DeliveryRun:
     def _room(self, host: str) -> int:
         """How many to take: in whole handfuls, and never so many that the last of them would wait for long."""
         concurrency = (
-            sum(limiter.concurrency for (of, _), limiter in self._limiters.items() if of == host) or self._concurrency
+            sum(limiter.concurrency for (limited_host, _), limiter in self._limiters.items() if limited_host == host)
+            or self._concurrency
         )
         room = concurrency * CLAIMED - self._busy.get(host, 0)
         return room if room >= concurrency else 0

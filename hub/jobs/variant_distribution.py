@@ -54,12 +54,12 @@ async def _site(runtime: Runtime, row: Row[Any]) -> bool:
     places, recent = tuple(range(len(codes))), distribution.of_last_hour(before, now)
     request = Request(
         offers=places, histories={"": {place: earned.histories[code] for place, code in enumerate(codes)}},
-        recent={"": [{place: of.get(code, 0) for place, code in enumerate(codes)} for _, of in recent]},
+        recent={"": [{place: shares.get(code, 0) for place, code in enumerate(codes)} for _, shares in recent]},
         limits=before.limits,
     )  # fmt: skip
     decision = (await runtime.ports.run_background(decide, request))[""]
     shares = {code: decision.weights[place] for place, code in enumerate(codes)}
-    evidence = {codes[place]: of for place, of in evidence_of(decision).items()}
+    evidence = {codes[place]: evidence_ for place, evidence_ in evidence_of(decision).items()}
     if (
         before.note is None
         and before.evidence

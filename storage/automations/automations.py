@@ -195,9 +195,9 @@ async def rights_of_creators(
     that was revoked or has expired."""
     several = list(armed)
     m, k = members.c, tokens.c
-    here = m.id.in_({of.member_id for of in several} - {None}), m.removed_at.is_(None)
+    here = m.id.in_({automation.member_id for automation in several} - {None}), m.removed_at.is_(None)
     people = {row.id: row for row in await tx.execute(select(m.id, m.role, m.campaigns).where(*here))}
-    good = k.id.in_({of.token_id for of in several} - {None}), k.revoked_at.is_(None)
+    good = k.id.in_({automation.token_id for automation in several} - {None}), k.revoked_at.is_(None)
     valid = or_(k.expires_at.is_(None), k.expires_at > now)
     roles = {row.id: Role(row.role) for row in await tx.execute(select(k.id, k.role).where(*good, valid))}
     rights: dict[int, CreatorRights | None] = {}
@@ -243,8 +243,8 @@ async def held_pause(tx: AsyncConnection, act: Row[Any]) -> HeldPause | None:
     if change is None or change.entity is None:
         return None
     noun = change.entity
-    later = [of for of in await audits.since(tx, change) if of.command != "undo"]
-    if change.entity_id is not None and any(of.entity_id == change.entity_id for of in later):
+    later = [entry for entry in await audits.since(tx, change) if entry.command != "undo"]
+    if change.entity_id is not None and any(entry.entity_id == change.entity_id for entry in later):
         return None
     after = change.after if isinstance(change.after, list) else [change.after]
     table = {"campaign": campaigns, "offer": offers}[noun]

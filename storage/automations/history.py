@@ -83,11 +83,11 @@ class Entities(msgspec.Struct, frozen=True, kw_only=True):
 
     def named(self, noun: str, word: str) -> Entity | None:
         """The entity of a code, name or id."""
-        of = self.by_noun.get(noun, {})
+        entities = self.by_noun.get(noun, {})
         folded = word.casefold()
-        by_code = next((entity for entity in of.values() if entity.code == folded), None)
-        by_name = next((entity for entity in of.values() if entity.name.casefold() == folded), None)
-        return by_code or by_name or (of.get(int(word)) if word.isdecimal() and len(word) < 19 else None)
+        by_code = next((entity for entity in entities.values() if entity.code == folded), None)
+        by_name = next((entity for entity in entities.values() if entity.name.casefold() == folded), None)
+        return by_code or by_name or (entities.get(int(word)) if word.isdecimal() and len(word) < 19 else None)
 
 
 _SORTED = ("group_code", "archived_from")
@@ -168,7 +168,8 @@ async def load_history(
         settled=await _settled(tx, loading, first, bits), held=await _held(tx, loading, bits),
         accounts={bits[entity.id]: entity.name for entity in loading.entities.by_noun["account"].values()},
         entities={
-            noun: {entity.code: entity.id for entity in of.values()} for noun, of in loading.entities.by_noun.items()
+            noun: {entity.code: entity.id for entity in by_code.values()}
+            for noun, by_code in loading.entities.by_noun.items()
         },
         placements=await _load_placements(tx, loading, first) if loading.subs else {},
         counted_subs=await placement_counts.ready(tx, loading.team_id, loading.now) if loading.subs else frozenset(),
@@ -184,7 +185,10 @@ async def _load_days(
         return
     report = await _report(tx, loading, first, last, ("day", "campaign", "offer", "source"))
     days: dict[date, list[FigureRow]] = {}
-    ids = {noun: {entity.code: entity.id for entity in of.values()} for noun, of in loading.entities.by_noun.items()}
+    ids = {
+        noun: {entity.code: entity.id for entity in by_code.values()}
+        for noun, by_code in loading.entities.by_noun.items()
+    }
     for row in report.rows:
         days.setdefault(date.fromisoformat(row.group["day"] or ""), []).append(_of_report(row, loading, bits, ids))
     cached.days, cached.older, cached.older_open = days, [], 0
@@ -240,7 +244,7 @@ def _of_report(row: ReportRow, loading: Loading, bits: dict[int, int], ids: dict
 def _no_rate(row: ReportRow) -> tuple[int, tuple[str, ...]]:
     if not isinstance(row.unconverted_figures, dict):
         return 0, ()
-    names = {name for of in row.unconverted_figures.values() for name in of}
+    names = {name for currencies in row.unconverted_figures.values() for name in currencies}
     named = {"deposit_amount" if name == "postback_amount" else name for name in names}
     return sum(BIT[name] for name in named if name in BIT), tuple(row.unconverted_figures)
 
@@ -300,7 +304,7 @@ async def _load_hours(
         for row in await _events(tx, loading, first, last)
     ]
     costs = await _costs(tx, loading, clicks, events, (_day_of(first), _day_of(last)))
-    currencies = {of.currency for of in (*costs, *(row for _, row in events)) if of.currency}
+    currencies = {part.currency for part in (*costs, *(row for _, row in events)) if part.currency}
     rates = await load_rates(tx, loading.team_id, loading.currency, currencies, _day_of(first), _day_of(last))
     places: dict[_Place, _Hour] = {}
     late: dict[tuple[int, _Place], _Hour] = {}
@@ -352,7 +356,7 @@ async def _costs(
         StatedCost(
             campaign=row.campaign_id, day=(row.day - EPOCH_DAY).days, origin=row.origin, amount=row.amount,
             currency=row.currency, stated=hour_of(row.recorded_at, loading.timezone),
-            source=of.source_id if (of := of_campaign.get(row.campaign_id)) else 0,
+            source=campaign.source_id if (campaign := of_campaign.get(row.campaign_id)) else 0,
         )
         for row in await _day_costs(tx, loading, first, last)
     ]  # fmt: skip
@@ -366,7 +370,9 @@ async def _costs(
                 is_ftd=bool(row.is_ftd), n=row.n)
         for at, row in events
     )  # fmt: skip
-    return list(hourly_costs(costed, conversions, stated, {(day - EPOCH_DAY).days: of for day, of in rules.items()}))
+    return list(
+        hourly_costs(costed, conversions, stated, {(day - EPOCH_DAY).days: rule for day, rule in rules.items()})
+    )
 
 
 async def _day_costs(tx: AsyncConnection, loading: Loading, first: date, last: date) -> list[Any]:
@@ -449,22 +455,24 @@ async def _load_placements(tx: AsyncConnection, loading: Loading, first: date) -
     places: dict[tuple[date, int, int, str, str], _Hour] = {}
     for row in rows:
         day = EPOCH_DAY + timedelta(days=row.day)
-        of = places.setdefault((day, row.campaign, row.source, row.sub, row.placement), _Hour())
+        figures = places.setdefault((day, row.campaign, row.source, row.sub, row.placement), _Hour())
         for name in ("clicks", "unique_clicks", "bot_clicks"):
-            of.add(name, getattr(row, name))
-        of.add_amount("spend", row.cost, row.currency, rates, day)
+            figures.add(name, getattr(row, name))
+        figures.add_amount("spend", row.cost, row.currency, rates, day)
     for event in events:
         place = event.day, event.campaign_id, event.source_id, event.sub, event.placement
         _add_event(places.setdefault(place, _Hour()), event, rates, event.day)
     since = min((await postbacks_since(tx, loading.team_id, accounts)).values(), default=None)
     days: dict[date, list[FigureRow]] = {}
-    placement_subs = {of.id: placement_sub(of.options) for of in loading.entities.by_noun["source"].values()}
-    for (day, campaign, source, sub, placement), of in places.items():
-        known = of.known | (LAYERED_BITS if since is not None and since <= day else 0)
-        values = tuple(of.values)
+    placement_subs = {
+        source.id: placement_sub(source.options) for source in loading.entities.by_noun["source"].values()
+    }
+    for (day, campaign, source, sub, placement), figures in places.items():
+        known = figures.known | (LAYERED_BITS if since is not None and since <= day else 0)
+        values = tuple(figures.values)
         days.setdefault(day, []).append(FigureRow(
             campaign=campaign, offer=0, source=source, account=0, values=values, known=known, open_values=values,
-            open_known=known, no_rate=of.no_rate, currencies=of.currencies, placement=placement, sub=sub,
+            open_known=known, no_rate=figures.no_rate, currencies=figures.currencies, placement=placement, sub=sub,
             own_sub=placement_subs.get(source) == sub,
         ))  # fmt: skip
     return days

@@ -148,7 +148,7 @@ async def begin(tx: AsyncConnection, campaign: Row[Any], now: datetime, *, click
     values: dict[str, Any] = {"distributed": _plain(weights)}
     compared = {
         "holdout": holdout_of(campaign),
-        "weights": [list(of) for of in sorted((await by_hand(tx, campaign.id)).items())],
+        "weights": [list(pair) for pair in sorted((await by_hand(tx, campaign.id)).items())],
     }
     if campaign.distributed_since is None or compared != campaign.compared:
         values |= {"distributed_since": now, "compared": compared}
@@ -177,7 +177,9 @@ def _beginning(mine: Weights, before: Weights, limits: Limits, clicks: Mapping[i
 
 
 def _plain(weights: Mapping[str, Weights]) -> dict[str, dict[str, int]]:
-    return {segment: {str(offer): weight for offer, weight in of.items()} for segment, of in weights.items()}
+    return {
+        segment: {str(offer): weight for offer, weight in by_offer.items()} for segment, by_offer in weights.items()
+    }
 
 
 async def record(tx: AsyncConnection, campaign: Row[Any], steps: Sequence[Step]) -> None:

@@ -30,18 +30,18 @@ async def lock(tx: AsyncConnection) -> None:
 
 
 async def code_for(
-    tx: AsyncConnection, table: Table, team_id: int, name: str, *, field: str = "name", of: int | None = None
+    tx: AsyncConnection, table: Table, team_id: int, name: str, *, field: str = "name", entity_id: int | None = None
 ) -> str:  # fmt: skip
     """A free code for a new name. Raises Refused at `field` if the name is empty, too long or taken.
 
-    A name in another letter case is the same name; `of` is the entity that is renamed and may hold it already.
+    A name in another letter case is the same name; `entity_id` is the entity that is renamed and may hold it already.
     """
     if not name.strip() or len(name) > MAX_NAME:
         raise Refused(f"{field} needs between 1 and {MAX_NAME} characters", field=field)
     await lock(tx)
     mine = table.c.team_id == team_id
     held_by = await _named(tx, table, team_id, name)
-    if held_by is not None and held_by != of:
+    if held_by is not None and held_by != entity_id:
         raise Refused(f"{field} {name!r} is taken: choose another, or edit that one", field=field)
     base = slug(name) or table.name.rstrip("s")
     in_links = select(table.c.code).where(table.c.code.like(f"{base}%"))

@@ -135,18 +135,22 @@ def _details(kind: str, table: Table) -> Any:
 
 
 def _match(kind: str, row: Row[Any], words: Sequence[str], names: Mapping[str, str]) -> Match | None:
-    of = row._mapping
+    columns_of_row = row._mapping
     fields: list[Field] = []
     if kind in SORTED:
         group = names.get(row.group_code or "", "")
         texts = [("tag", tag) for tag in row.tags] + [("group", group), ("note", row.note or "")]
         fields = [Field(name, text.casefold(), text) for name, text in texts if text]
-    fields += [Field("address", of[key].casefold(), of[key]) for key in of if key.startswith("address") and of[key]]
+    fields += [
+        Field("address", columns_of_row[key].casefold(), columns_of_row[key])
+        for key in columns_of_row
+        if key.startswith("address") and columns_of_row[key]
+    ]
     ranked = rank_of(row.name, row.code, words, fields)
     if ranked is None:
         return None
     rank, by = ranked
-    status = ARCHIVED if of.get("archived_from") is not None else ""
+    status = ARCHIVED if columns_of_row.get("archived_from") is not None else ""
     by_field = {} if by is None else {"by": by.name, "text": excerpt(by.shown, words)}
     return Match(kind=kind, code=row.code, name=row.name, rank=rank, status=status, **by_field)
 

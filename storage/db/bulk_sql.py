@@ -250,7 +250,7 @@ class RowBatch:
         if self._ones:
             ones, self._ones = self._ones, {}
             statement = _insert_all(tuple((table, bool(ids)) for table, (ids, _) in ones.items()))
-            await driver_fetch(self._tx, statement, *(table.as_json(*of) for table, of in ones.items()))
+            await driver_fetch(self._tx, statement, *(table.as_json(*columns) for table, columns in ones.items()))
 
 
 @cache

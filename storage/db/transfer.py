@@ -78,14 +78,14 @@ class Transfer:
         total = 0
         with _still(self._reader) as source:
             for table in metadata.sorted_tables:
-                (of,) = source.execute(f"SELECT count(*) FROM {_quoted(table.name)}").fetchone()
+                (rows_in_all,) = source.execute(f"SELECT count(*) FROM {_quoted(table.name)}").fetchone()
                 copied = 0
                 async with aclosing(_pieces(source.execute(_select(table)), table)) as pieces:
                     async for rows in pieces:
                         async with self._target.transaction(), self._deferred():
                             await self._put(table, rows)
                         copied += len(rows)
-                        progress(table.name, copied, of)
+                        progress(table.name, copied, rows_in_all)
                 total += copied
         return total
 

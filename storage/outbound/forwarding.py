@@ -58,15 +58,15 @@ async def forward_recorded(tx: AsyncConnection, team_id: int, numbers: Sequence[
 
 
 async def _notify_webhooks(tx: AsyncConnection, events: Sequence[ConversionEvent], now: datetime) -> None:
-    listening = await webhooks.receivers(tx, {of.team_id for of in events}, now)
+    listening = await webhooks.receivers(tx, {event.team_id for event in events}, now)
     if not listening:
         return
     named = {
-        "campaign": await _named(tx, campaigns, {of.row["campaign_id"] or 0 for of in events}),
-        "offer": await _named(tx, offers, {of.row["offer_id"] or 0 for of in events}),
+        "campaign": await _named(tx, campaigns, {event.row["campaign_id"] or 0 for event in events}),
+        "offer": await _named(tx, offers, {event.row["offer_id"] or 0 for event in events}),
     }
     codec = await queries.codec(tx)
-    await webhooks.notify(tx, listening, [_announcement(of, named, codec) for of in events], now)
+    await webhooks.notify(tx, listening, [_announcement(event, named, codec) for event in events], now)
 
 
 async def _named(tx: AsyncConnection, table: Table, ids: Collection[int]) -> Named:
@@ -74,16 +74,16 @@ async def _named(tx: AsyncConnection, table: Table, ids: Collection[int]) -> Nam
     return {row.id: {"code": row.code, "name": row.name} for row in await tx.execute(query)}
 
 
-def _announcement(of: ConversionEvent, named: Mapping[str, Named], codec: Any) -> Announcement:
-    row, event = of.row, of.event
+def _announcement(source: ConversionEvent, named: Mapping[str, Named], codec: Any) -> Announcement:
+    row, event = source.row, source.event
     campaign = named["campaign"].get(row["campaign_id"])
     data = {
-        "conversion": of.number, "event": event, "status": row["status"], "amount": row["amount"],
+        "conversion": source.number, "event": event, "status": row["status"], "amount": row["amount"],
         "currency": row["currency"], "occurred_at": row["occurred_at"].isoformat(), "txn_id": row["txn_id"],
         "click_id": codec.encode(row["click_id"]) if row["click_id"] else None, "country": row["country"] or None,
         "campaign": campaign, "offer": named["offer"].get(row["offer_id"]),
     }  # fmt: skip
     return Announcement(
-        team_id=of.team_id, event=event, type=f"conversion.{event}", data=data, conversion_id=of.number,
-        key=f"c{of.number}_{event}_{row['status']}", campaigns=() if campaign is None else (campaign["code"],),
+        team_id=source.team_id, event=event, type=f"conversion.{event}", data=data, conversion_id=source.number,
+        key=f"c{source.number}_{event}_{row['status']}", campaigns=() if campaign is None else (campaign["code"],),
     )  # fmt: skip

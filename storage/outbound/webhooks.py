@@ -187,7 +187,7 @@ async def listening_to(
     tx: AsyncConnection, team_id: int, event: str, campaigns: Collection[str] | None, now: datetime
 ) -> list[Receiver]:  # fmt: skip
     """The team's webhooks that receive an event that concerns those campaigns (None: all)."""
-    return [of for of in await receivers(tx, [team_id], now) if of.takes(event, campaigns)]
+    return [receiver for receiver in await receivers(tx, [team_id], now) if receiver.takes(event, campaigns)]
 
 
 async def notify(
@@ -195,10 +195,10 @@ async def notify(
 ) -> int:
     """Queue a call for each receiver that takes an announcement; returns how many were not queued before."""
     rows = [
-        _call(receiver, of, now)
+        _call(receiver, announcement, now)
         for receiver in listening
-        for of in announcements
-        if of.team_id == receiver.team_id and receiver.takes(of.event, of.campaigns)
+        for announcement in announcements
+        if announcement.team_id == receiver.team_id and receiver.takes(announcement.event, announcement.campaigns)
     ]
     if not rows:
         return 0
@@ -206,12 +206,15 @@ async def notify(
     return int((await tx.execute(queued, rows)).rowcount)
 
 
-def _call(receiver: Receiver, of: Announcement, now: datetime) -> dict[str, Any]:
-    body = msgspec.json.encode({"type": of.type, "timestamp": now.isoformat(), "data": of.data}).decode()
+def _call(receiver: Receiver, announcement: Announcement, now: datetime) -> dict[str, Any]:
+    body = msgspec.json.encode(
+        {"type": announcement.type, "timestamp": now.isoformat(), "data": announcement.data}
+    ).decode()
     request = OutboundRequest(webhook=WebhookCall(url=receiver.url, body=body))
     return {
-        "team_id": receiver.team_id, "webhook_id": receiver.id, "conversion_id": of.conversion_id, "event": of.event,
-        "idempotency_key": f"msg_w{receiver.id}_{of.key}", "request": msgspec.to_builtins(request),
+        "team_id": receiver.team_id, "webhook_id": receiver.id, "conversion_id": announcement.conversion_id,
+        "event": announcement.event,
+        "idempotency_key": f"msg_w{receiver.id}_{announcement.key}", "request": msgspec.to_builtins(request),
         "host": host(receiver.url), "state": "queued", "next_at": now, "created_at": now,
     }  # fmt: skip
 
@@ -226,10 +229,10 @@ async def remove(tx: AsyncConnection, webhook_id: int, now: datetime) -> None:
 async def queue_test(tx: AsyncConnection, row: Row[Any], now: datetime, key: str) -> int:
     """Queue a call that says it is a test; returns its number in the log."""
     receiver = Receiver(id=row.id, team_id=row.team_id, url=row.url, events=frozenset({"test"}), campaigns=None)
-    of = Announcement(
+    announcement = Announcement(
         team_id=row.team_id, event="test", type="test", key=key, data={"webhook": f"webhook-{row.id}", "name": row.name}
     )
-    made = insert(outbound).values(**_call(receiver, of, now)).returning(outbound.c.id)
+    made = insert(outbound).values(**_call(receiver, announcement, now)).returning(outbound.c.id)
     return int((await tx.execute(made)).scalar_one())
 
 

@@ -81,11 +81,11 @@ def _columns(ties: Iterable[Tie], account_rules: Mapping[int, AccountRules]) -> 
     """Accounts and transactions; clicks and events; accounts, players and events."""
     columns: defaultdict[str, list[tuple[Any, ...]]] = defaultdict(list)
     for account, kind, value in ties:
-        family, _, of = kind.rpartition(" of ")
+        family, _, key_name = kind.rpartition(" of ")
         events = events_of(family, account_rules[account]) if family else ()
-        columns["txn"] += [(account, value)] if of == "txn" else []
-        columns["click"] += [(value, event.value) for event in events if of == "click"]
-        columns["player"] += [(account, value, event.value) for event in events if of == "player"]
+        columns["txn"] += [(account, value)] if key_name == "txn" else []
+        columns["click"] += [(value, event.value) for event in events if key_name == "click"]
+        columns["player"] += [(account, value, event.value) for event in events if key_name == "player"]
     widths = {"txn": 2, "click": 2, "player": 3}
     return [[row[n] for row in columns[kind]] for kind, width in widths.items() for n in range(width)]
 

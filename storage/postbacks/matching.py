@@ -239,10 +239,10 @@ async def _tied(
     accounts = set()
     for account, kind, value in frontier:
         accounts.add(account)
-        family, _, of = kind.rpartition(" of ")
-        values[of].add(value)
+        family, _, key_name = kind.rpartition(" of ")
+        values[key_name].add(value)
         if family:
-            events[of].update(events_of(family, account_rules[account]))
+            events[key_name].update(events_of(family, account_rules[account]))
     return [
         *await _OF_TXN.rows(tx, accounts, values["txn"]),
         *await _OF_CONVERSION.rows(tx, values["conversion"]),

@@ -185,18 +185,18 @@ async def outgoing_clicks(
     first_views = select(site_views.c.click_id, func.min(site_views.c.variant).label("variant")).where(
         site_views.c.site_id == site_id, site_views.c.click_id != 0
     )
-    of = first_views.group_by(site_views.c.click_id).subquery()
+    first_view = first_views.group_by(site_views.c.click_id).subquery()
     carried = (
-        select(of.c.variant, offers.c.code, func.count().label("n"))
+        select(first_view.c.variant, offers.c.code, func.count().label("n"))
         .join_from(outgoing, offers, offers.c.id == outgoing.c.offer_id)
-        .join(of, of.c.click_id == outgoing.c.click_id, isouter=True)
+        .join(first_view, first_view.c.click_id == outgoing.c.click_id, isouter=True)
         .where(
             outgoing.c.site_id == site_id,
             outgoing.c.hour.between(*hours),
             outgoing.c.bot == 0,
             _within(outgoing.c.campaign_id, only),
         )
-        .group_by(of.c.variant, offers.c.code)
+        .group_by(first_view.c.variant, offers.c.code)
     )
     counts: dict[tuple[str, str], int] = {}
     for row in await tx.execute(carried):
@@ -225,14 +225,14 @@ async def converted(
     first_views = select(site_views.c.click_id, func.min(site_views.c.variant).label("variant")).where(
         site_views.c.site_id == site_id, site_views.c.click_id != 0
     )
-    of = first_views.group_by(site_views.c.click_id).subquery()
+    first_view = first_views.group_by(site_views.c.click_id).subquery()
     query = (
-        select(of.c.variant, clicks.c.extra, offers.c.code, c.event, c.is_ftd, func.count().label("n"))
+        select(first_view.c.variant, clicks.c.extra, offers.c.code, c.event, c.is_ftd, func.count().label("n"))
         .join_from(conversions, offers, offers.c.id == c.offer_id)
-        .join(of, of.c.click_id == c.click_id, isouter=True)
+        .join(first_view, first_view.c.click_id == c.click_id, isouter=True)
         .join(clicks, clicks.c.id == c.click_id, isouter=True)
         .where(c.site_id == site_id, c.day.between(first, last), c.status != "reversed", _within(c.campaign_id, only))
-        .group_by(of.c.variant, clicks.c.extra, offers.c.code, c.event, c.is_ftd)
+        .group_by(first_view.c.variant, clicks.c.extra, offers.c.code, c.event, c.is_ftd)
     )
     registrations, first_deposits = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for row in await tx.execute(query):

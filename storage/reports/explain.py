@@ -172,9 +172,9 @@ def _allotted(
     stated: int, share: int, kinds: Sequence[str], every: Sequence[Weight], own: Sequence[Weight]
 ) -> Allotted:
     for kind in kinds:
-        if of := sum(getattr(weight, kind) for weight in every):
+        if whole := sum(getattr(weight, kind) for weight in every):
             weight = sum(getattr(weight, kind) for weight in own)
-            return Allotted(stated=stated, weighed_by=kind, weight=weight, of=of, share=share)
+            return Allotted(stated=stated, weighed_by=kind, weight=weight, of=whole, share=share)
     return Allotted(stated=stated, weighed_by="equally", weight=len(own), of=len(every), share=share)
 
 

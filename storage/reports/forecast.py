@@ -115,8 +115,13 @@ async def days_by_offer(tx: AsyncConnection, query: ReportQuery, rows: Sequence[
     for account_id, day in await tx.execute(settled_query):
         settled.setdefault(account_id, set()).add(day)
     return [
-        OfferDays(offer=offer, first=min(of), rows=of, settled=frozenset(settled.get(account_of[offer], ())))
-        for offer, of in sorted(by_offer.items())
+        OfferDays(
+            offer=offer,
+            first=min(days_of_offer),
+            rows=days_of_offer,
+            settled=frozenset(settled.get(account_of[offer], ())),
+        )
+        for offer, days_of_offer in sorted(by_offer.items())
     ]
 
 

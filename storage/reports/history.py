@@ -135,7 +135,7 @@ async def history(tx: AsyncConnection, query: HistoryQuery) -> HistoryReport:
     ordered = sorted(rows.items(), key=lambda item: tuple((value is None, value or "") for value in item[0]))
     return HistoryReport(
         currency=query.currency, from_=query.first, to=query.last, totals=totals.row({}),
-        rows=[of.row(dict(zip(query.by, group, strict=True))) for group, of in ordered],
+        rows=[row_sums.row(dict(zip(query.by, group, strict=True))) for group, row_sums in ordered],
         names=await _names(tx, query, ordered),
     )  # fmt: skip
 
@@ -156,8 +156,8 @@ class _Sum:
             if amount is None:
                 continue
             if rate is None:
-                of = self.unconverted.setdefault(AMOUNTS[n], {})
-                of[currency] = of.get(currency, 0) + amount
+                amounts = self.unconverted.setdefault(AMOUNTS[n], {})
+                amounts[currency] = amounts.get(currency, 0) + amount
             else:
                 self.amounts[n] = (self.amounts[n] or 0) + convert(amount, rate)
 

@@ -176,7 +176,7 @@ class Tokens:
         content = (
             [(name, sorted(view.codes[name].items())) for name in sorted(view.codes) if name in view.by],
             sorted((o.id, o.account_id, o.casino_id, o.has_postbacks) for o in view.offers.values()),
-            [(noun, sorted(of.items())) for noun, of in sorted(view.group_codes.items())],
+            [(noun, sorted(codes.items())) for noun, codes in sorted(view.group_codes.items())],
             sorted(view.codes["account"].items()),
             sorted(view.accounts_since.items()),
             sorted(view.offers_since.items()),

@@ -73,11 +73,11 @@ class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
 async def view_of(data: ReportData, query: ReportQuery, *, currencies: Collection[str], days: Collection[date]) -> View:
     """How the query looks at the cells of these days, which hold amounts in these currencies."""
     tx, named, labels = data.tx, await data.catalogue(), await data.labels()
-    names = {name: {key: label.code for key, label in of.items()} for name, of in labels.items()}
+    names = {name: {key: label.code for key, label in labelled.items()} for name, labelled in labels.items()}
     first, last = (min(days), max(days)) if days else (query.first, query.last)
     sorts = "group" in query.by or query.groups is not None or query.tags is not None
     sorting = await data.sorting() if sorts else {}
-    by_noun = {noun: {key: code for key, (code, _) in of.items()} for noun, of in sorting.items()}
+    by_noun = {noun: {key: code for key, (code, _) in labelled.items()} for noun, labelled in sorting.items()}
     return View(
         timezone=query.timezone,
         first=query.first,
@@ -86,7 +86,7 @@ async def view_of(data: ReportData, query: ReportQuery, *, currencies: Collectio
         rates=await load_rates(tx, query.team_id, query.currency, currencies, first, last),
         offers=named.offers,
         codes=names,
-        names={name: {label.code: label.name for label in of.values()} for name, of in labels.items()},
+        names={name: {label.code: label.name for label in labelled.values()} for name, labelled in labels.items()},
         subs=query.grain.subs,
         settled=await _settled(tx, query, names["account"], first, last),
         account_ids=frozenset(names["account"]),
@@ -140,7 +140,7 @@ async def postbacks_since(
 def _keep(
     query: ReportQuery,
     names: dict[str, dict[int, str]],
-    of: dict[int, OfferFact],
+    offers_by_id: dict[int, OfferFact],
     sorting: Sortings,
 ) -> Callable[[Cell], bool] | None:
     """Whether a cell is among the entities asked for."""
@@ -150,7 +150,7 @@ def _keep(
             tests.append(_among(attrgetter(f"{plain}_id"), ids))
     for derived in ("casino", "account"):
         if (ids := _ids(getattr(query, f"{derived}s"), names[derived])) is not None:
-            entity_ids = {entity.id for entity in of.values() if getattr(entity, f"{derived}_id") in ids}
+            entity_ids = {entity.id for entity in offers_by_id.values() if getattr(entity, f"{derived}_id") in ids}
             tests.append(_among(attrgetter("offer_id"), entity_ids))
     if query.groups is not None:
         tests.append(_in_group(query.groups, sorting))

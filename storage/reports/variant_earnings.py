@@ -98,10 +98,10 @@ async def _first_deposits(tx: AsyncConnection, site_id: int, first: date) -> dic
     first_views = select(site_views.c.click_id, func.min(site_views.c.variant).label("variant")).where(
         site_views.c.site_id == site_id, site_views.c.click_id != 0
     )
-    of = first_views.group_by(site_views.c.click_id).subquery()
+    first_view = first_views.group_by(site_views.c.click_id).subquery()
     query = (
-        select(of.c.variant, clicks.c.extra, c.day, c.offer_id)
-        .join_from(conversions, of, of.c.click_id == c.click_id, isouter=True)
+        select(first_view.c.variant, clicks.c.extra, c.day, c.offer_id)
+        .join_from(conversions, first_view, first_view.c.click_id == c.click_id, isouter=True)
         .join(clicks, clicks.c.id == c.click_id, isouter=True)
         .where(c.site_id == site_id, c.day >= first, c.is_ftd, c.status != "reversed")
     )

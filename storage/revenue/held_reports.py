@@ -248,8 +248,8 @@ async def confirm(
         raise _nothing_held()
     recorded = []
     for row in rows:
-        of = Origin(team_id=row.team_id, account_id=account_id, run_id=row.run_id, now=now)
-        recorded.append(await _confirm_report(database, of, row, zone, in_helper))
+        origin = Origin(team_id=row.team_id, account_id=account_id, run_id=row.run_id, now=now)
+        recorded.append(await _confirm_report(database, origin, row, zone, in_helper))
     return Recorded(
         rows=sum(result.rows for result in recorded), revisions=sum(result.revisions for result in recorded),
         restated=sum(result.restated for result in recorded), reports=len(recorded),
@@ -257,10 +257,10 @@ async def confirm(
 
 
 async def _confirm_report(
-    database: Database, of: Origin, row: Any, zone: ZoneInfo, in_helper: CompareHeldInHelper | None
+    database: Database, origin: Origin, row: Any, zone: ZoneInfo, in_helper: CompareHeldInHelper | None
 ) -> Recorded:
     held = await _compare_one(database, row.id, in_helper)
-    recording = Recording(of, held.head, zone=zone, held_id=row.id, fetched_at=row.fetched_at)
+    recording = Recording(origin, held.head, zone=zone, held_id=row.id, fetched_at=row.fetched_at)
     recording.take(held.comparison)
     async with database.begin() as tx:
         going_on = await recording.begin(tx, b"")

@@ -118,7 +118,7 @@ async def _write(
     p = players.c
     query = select(players).where(p.account_id == account.id, p.key.in_(list(rows)))
     standing = {row.key: row for row in await tx.execute(query)}
-    places = await _places(tx, account, [row for of in rows.values() for row in of])
+    places = await _places(tx, account, [row for rows_of_player in rows.values() for row in rows_of_player])
     days = await _days_of(tx, [row.id for row in standing.values()])
     made, outdated = _Changes(), 0
     for key, reported in rows.items():

@@ -47,8 +47,8 @@ async def record_same(
         raise Refused("the figures were changed by another sync while they were fetched: sync again")
     await supersede(tx, account_id, report, fetched_at=now)
     settled = await settled_of(tx, account_id, report)
-    of = Origin(team_id=team_id, account_id=account_id, run_id=None, now=now)
-    await settle_days(tx, of, (report.first, report.last), zone=zone, before=now, settled=settled)
+    origin = Origin(team_id=team_id, account_id=account_id, run_id=None, now=now)
+    await settle_days(tx, origin, (report.first, report.last), zone=zone, before=now, settled=settled)
 
 
 async def newest(tx: AsyncConnection, account_id: int) -> int | None:
@@ -62,7 +62,7 @@ _NEWEST = Lookup(select(func.max(revenue_reports.c.id)), revenue_reports.c.accou
 
 async def store(
     tx: AsyncConnection,
-    of: Origin,
+    origin: Origin,
     report: Report,
     proof: bytes,
     *,
@@ -73,7 +73,7 @@ async def store(
 ) -> int:
     """Keep the answer as it came at that moment; `packed` are the rows of one that waits for a decision."""
     values = {
-        "team_id": of.team_id, "account_id": of.account_id, "run_id": of.run_id, "fetched_at": at,
+        "team_id": origin.team_id, "account_id": origin.account_id, "run_id": origin.run_id, "fetched_at": at,
         "from_day": report.first, "to_day": report.last, "state": state, "reason": reason, "raw": proof,
         "parsed": packed,
     }  # fmt: skip
@@ -131,7 +131,7 @@ async def settled_of(tx: AsyncConnection, account_id: int, report: Report) -> se
 
 async def settle_days(
     tx: AsyncConnection,
-    of: Origin,
+    origin: Origin,
     window: tuple[date, date],
     *,
     zone: ZoneInfo,
@@ -142,7 +142,10 @@ async def settle_days(
     first, last = window
     days = (first + timedelta(days=n) for n in range((last - first).days + 1))
     over = [day for day in days if day not in settled and day_bounds(day, zone)[1].astimezone(UTC) <= before]
-    rows = [{"account_id": of.account_id, "day": day, "team_id": of.team_id, "settled_at": of.now} for day in over]
+    rows = [
+        {"account_id": origin.account_id, "day": day, "team_id": origin.team_id, "settled_at": origin.now}
+        for day in over
+    ]
     if rows:
         await tx.execute(upsert(settled_days).on_conflict_do_nothing(), rows)
 

@@ -58,8 +58,8 @@ async def record_in_slices(
     A large report is compared by `in_helper`. What is interrupted is completed by recording the report
     again: rows written already no longer differ.
     """
-    of = Origin(team_id=team_id, account_id=account_id, run_id=run_id, now=now)
-    recording = Recording(of, report, zone=zone, fetched_at=fetched_at)
+    origin = Origin(team_id=team_id, account_id=account_id, run_id=run_id, now=now)
+    recording = Recording(origin, report, zone=zone, fetched_at=fetched_at)
     proof = await _compressed(report.raw)
     await recording.compare_with_helper(database, in_helper)
     going_on = await database.run(lambda tx: recording.begin(tx, proof))
@@ -82,7 +82,7 @@ class Recording:
 
     def __init__(
         self,
-        of: Origin,
+        origin: Origin,
         report: Report,
         *,
         zone: ZoneInfo,
@@ -90,11 +90,11 @@ class Recording:
         fetched_at: datetime | None = None,
     ) -> None:
         """`held_id` is the report's id if it was held; `fetched_at` is when it was fetched, if not now."""
-        self._of = of
+        self._origin = origin
         self._report = report
         self._zone = zone
         self.held_id = held_id
-        self._before = fetched_at or of.now
+        self._before = fetched_at or origin.now
         self._comparison: Comparison | None = None
         self._newest: int | None = None
         self._report_id = 0
@@ -108,7 +108,7 @@ class Recording:
 
     async def compare(self, tx: AsyncConnection, *, judged: bool = True) -> None:
         """Compare with what stands; `judged`: and say whether it can be believed. Raises ConnectorError."""
-        self.take(await compare(tx, self._of.account_id, self._report, judged=judged))
+        self.take(await compare(tx, self._origin.account_id, self._report, judged=judged))
 
     async def compare_with_helper(
         self, database: Database, in_helper: CompareInHelper | None, *, judged: bool = True
@@ -116,7 +116,7 @@ class Recording:
         """The same beside the event loop, where the report is large and that can be done."""
         comparison = None
         if in_helper is not None and judged and len(self._report.rows) > LARGE:
-            comparison = await in_helper(self._of.account_id, await parts_cooperatively(self._report))
+            comparison = await in_helper(self._origin.account_id, await parts_cooperatively(self._report))
         if comparison is not None:
             self.take(comparison)
             return
@@ -129,27 +129,27 @@ class Recording:
 
     async def begin(self, tx: AsyncConnection, proof: bytes) -> bool:
         """Keep the report if it says anything new, or hold it as suspect; whether there is anything to write."""
-        of, comparison = self._of, self._required_comparison
+        origin, comparison = self._origin, self._required_comparison
         if self.held_id:
             await check_held(tx, self.held_id)
         else:
-            await supersede(tx, of.account_id, self._report, fetched_at=self._before)
+            await supersede(tx, origin.account_id, self._report, fetched_at=self._before)
         if comparison.suspect is not None:
             await store(
-                tx, of, self._report, proof, state="suspect", at=self._before, reason=comparison.suspect,
+                tx, origin, self._report, proof, state="suspect", at=self._before, reason=comparison.suspect,
                 packed=comparison.packed,
             )  # fmt: skip
             return False
-        await account_measures.note(tx, of.account_id, comparison.measures, team_id=of.team_id, now=of.now)
-        is_outdated = await newest(tx, of.account_id) != self._newest
+        await account_measures.note(tx, origin.account_id, comparison.measures, team_id=origin.team_id, now=origin.now)
+        is_outdated = await newest(tx, origin.account_id) != self._newest
         if not is_outdated and comparison.says_nothing_new:
             return False
         if self.held_id:
             self._report_id = self.held_id = await renew_held(tx, self.held_id)
         else:
-            self._report_id = await store(tx, of, self._report, proof, state="merged", at=self._before)
+            self._report_id = await store(tx, origin, self._report, proof, state="merged", at=self._before)
         if not is_outdated:
-            self._newest = await newest(tx, of.account_id)
+            self._newest = await newest(tx, origin.account_id)
         return True
 
     @property
@@ -159,7 +159,7 @@ class Recording:
     async def write_cooperatively(self, database: Database) -> bool:
         """Write all slices in short transactions; False once another report of the account was recorded."""
         for part in self.slices:
-            with being_written(self._of.team_id, part.first, part.last):
+            with being_written(self._origin.team_id, part.first, part.last):
                 if not await self._write_slice(database, part):
                     return False
         return True
@@ -170,21 +170,21 @@ class Recording:
 
     async def write(self, tx: AsyncConnection, batch: bytes) -> bool:
         """Write a batch; False once another report of the account was recorded."""
-        if await newest(tx, self._of.account_id) != self._newest:
+        if await newest(tx, self._origin.account_id) != self._newest:
             return False
         if self.held_id:
             await check_held(tx, self.held_id)
         changes = _changes.decode(batch)
-        await write(tx, self._of, changes, report_id=self._report_id)
+        await write(tx, self._origin, changes, report_id=self._report_id)
         self._new += changes.new_count
         self._restated += len(changes.restated)
         return True
 
     async def settle(self, tx: AsyncConnection, first: date, last: date) -> bool:
         """Settle days with their last figures or after them: whoever merges them next sees both. Always True."""
-        of, window = self._of, (first, last)
+        origin, window = self._origin, (first, last)
         await settle_days(
-            tx, of, window, zone=self._zone, before=self._before, settled=self._required_comparison.settled
+            tx, origin, window, zone=self._zone, before=self._before, settled=self._required_comparison.settled
         )
         return True
 
@@ -194,7 +194,7 @@ class Recording:
         if comparison.suspect is not None:
             return Recorded(rows=comparison.rows, suspect=comparison.suspect)
         if comparison.rows and (self._report.shape or self.held_id):
-            shape = update(accounts).where(accounts.c.id == self._of.account_id)
+            shape = update(accounts).where(accounts.c.id == self._origin.account_id)
             await tx.execute(shape.values(report_shape=list(self._report.shape)))
         if self._report_id and self._report.digest:
             whole = update(revenue_reports).where(revenue_reports.c.id == self._report_id)

@@ -205,16 +205,16 @@ def batches(changes: Changes, size: BatchSize) -> Iterator[Changes]:
         yield Changes([], [], changes.renamed[start : start + size.restated])
 
 
-async def write(tx: AsyncConnection, of: Origin, changes: Changes, *, report_id: int) -> None:
+async def write(tx: AsyncConnection, origin: Origin, changes: Changes, *, report_id: int) -> None:
     """Write what differs, a revision for each figure restated, and mark the days as moved."""
-    stamp = {"team_id": of.team_id, "recorded_at": micros(of.now), "report_id": report_id}
+    stamp = {"team_id": origin.team_id, "recorded_at": micros(origin.now), "report_id": report_id}
     moved: set[int] = set(changes.new[0]) if changes.new else set()
     moved |= {row.day for row in changes.restated} | {row.day for row in changes.renamed}
-    await _MARKS.append(tx, [(day,) for day in sorted(moved)], {"team_id": of.team_id})
+    await _MARKS.append(tx, [(day,) for day in sorted(moved)], {"team_id": origin.team_id})
     if changes.new:
         table = _revenue(changes.measures, changes.whole)
         await table.append(
-            tx, zip(*changes.new, strict=True), {**stamp, "account_id": of.account_id, "withdrawn": False}
+            tx, zip(*changes.new, strict=True), {**stamp, "account_id": origin.account_id, "withdrawn": False}
         )
     if changes.restated:
         ids = [row.id for row in changes.restated]

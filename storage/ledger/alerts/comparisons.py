@@ -244,22 +244,22 @@ def title(measure: str) -> str:
     return TITLES.get(measure, measure.replace("_", " "))
 
 
-def describe_comparison(of: Comparison, *, preposition: str = "over") -> str:
+def describe_comparison(comparison: Comparison, *, preposition: str = "over") -> str:
     """The comparison in its own words; reading them gives it again."""
-    number = number_text(of.limit)
-    if not of.baseline:
-        against = number + ("%" if of.measure in RATIOS else "")
+    number = number_text(comparison.limit)
+    if not comparison.baseline:
+        against = number + ("%" if comparison.measure in RATIOS else "")
     else:
-        name = {"payout": "payout", "others": "others"}.get(of.baseline, f"{of.baseline} avg")
-        if ":" in of.baseline:
-            name = _quoted(of.baseline)
+        name = {"payout": "payout", "others": "others"}.get(comparison.baseline, f"{comparison.baseline} avg")
+        if ":" in comparison.baseline:
+            name = _quoted(comparison.baseline)
         against = f"{number}% of {name}"
-    window = f" {preposition} {of.window}"
+    window = f" {preposition} {comparison.window}"
     if preposition == "over":
-        window = {"today": " today", "yesterday": " yesterday", "start": " since start"}.get(of.window, window)
-    window = window if of.window else ""
-    word = "ftd" if of.measure == "first_deposits" else of.measure
-    return f"{word} {of.sign} {against}{window}"
+        window = {"today": " today", "yesterday": " yesterday", "start": " since start"}.get(comparison.window, window)
+    window = window if comparison.window else ""
+    word = "ftd" if comparison.measure == "first_deposits" else comparison.measure
+    return f"{word} {comparison.sign} {against}{window}"
 
 
 def _quoted(baseline: str) -> str:

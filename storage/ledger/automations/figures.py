@@ -263,19 +263,19 @@ def _summed(rows: Iterable[FigureRow], scope: Scope, *, settled: int, settled_on
         if settled_only and not over:
             continue
         key = key_of(row)
-        of = totals.get(key)
-        if of is None:
-            of = totals[key] = Totals()
-        of.add_row(row, settled=over)
+        sums = totals.get(key)
+        if sums is None:
+            sums = totals[key] = Totals()
+        sums.add_row(row, settled=over)
     return totals
 
 
 def _merge(totals: By, others: By) -> None:
     for key, other in others.items():
-        of = totals.get(key)
-        if of is None:
-            of = totals[key] = Totals()
-        of.add(other)
+        sums = totals.get(key)
+        if sums is None:
+            sums = totals[key] = Totals()
+        sums.add(other)
 
 
 def _negative(row: FigureRow) -> FigureRow:
@@ -427,9 +427,9 @@ class Moment:
         if end.date() <= self.today + timedelta(days=1):
             return spend, None
         rest = self._figures.of_days(scope, self.today + timedelta(days=1), end.date() - timedelta(days=1), until)
-        of = rest.get(subject, _NOTHING)
-        commission = of.values[PLACE["commission"]] if of.known & BIT["commission"] else None
-        return spend + of.values[PLACE["spend"]], commission
+        totals = rest.get(subject, _NOTHING)
+        commission = totals.values[PLACE["commission"]] if totals.known & BIT["commission"] else None
+        return spend + totals.values[PLACE["spend"]], commission
 
     def _span(self, window: str, *, end: date | None = None) -> Span:
         """The window that ends now, or with a settled day."""
@@ -480,10 +480,10 @@ class Moment:
         lacking = 0
         for back in range(1, SETTLES_WITHIN + 1):
             day = self.today - timedelta(days=back)
-            of = self._figures.of_days(scope, day, day, self.now).get(subject, _NOTHING)
-            if not of.open:
+            totals = self._figures.of_days(scope, day, day, self.now).get(subject, _NOTHING)
+            if not totals.open:
                 return day
-            lacking |= of.open
+            lacking |= totals.open
         return Unknown("pending", f"figures of {self._named(lacking)} are pending")
 
     def _named(self, accounts: int) -> str:
@@ -502,26 +502,26 @@ class Moment:
         span = self._window(comparison, scope, subject, settled=settled)
         if isinstance(span, Unknown):
             return span
-        of = self._by(span, scope).get(subject, _NOTHING)
+        totals = self._by(span, scope).get(subject, _NOTHING)
         if comparison.measure == "expected_registrations":
-            return self._expected(of, scope, subject, span)
-        return self._measured(comparison.measure, of, span)
+            return self._expected(totals, scope, subject, span)
+        return self._measured(comparison.measure, totals, span)
 
-    def _expected(self, of: Totals, scope: Scope, subject: SubjectKey, span: Span) -> float | Unknown | None:
+    def _expected(self, totals: Totals, scope: Scope, subject: SubjectKey, span: Span) -> float | Unknown | None:
         """Registrations that the usual conversion rate of the 30 days before lets expect of the window's clicks."""
         last = (span.first or self.today) - timedelta(days=1)
         before = Span(first=last - timedelta(days=29), last=last)
         rate = self._measured("cr", self._by(before, scope).get(subject, _NOTHING), before)
-        clicks = self._measured("clicks", of, span)
+        clicks = self._measured("clicks", totals, span)
         if isinstance(rate, Unknown) or isinstance(clicks, Unknown):
             return rate if isinstance(rate, Unknown) else clicks
         return None if rate is None or clicks is None else clicks * rate / 100
 
-    def _measured(self, measure: str, of: Totals, span: Span) -> float | Unknown | None:
+    def _measured(self, measure: str, totals: Totals, span: Span) -> float | Unknown | None:
         """A measure of a sum: money in whole units, ratios in percent; None for a ratio without a whole."""
         if measure in _QUOTIENT_PARTS:
             part, whole, by = _QUOTIENT_PARTS[measure]
-            above, below = self._measured(part, of, span), self._measured(whole, of, span)
+            above, below = self._measured(part, totals, span), self._measured(whole, totals, span)
             if isinstance(above, Unknown) or isinstance(below, Unknown):
                 return above if isinstance(above, Unknown) else below
             if above is None or not below:
@@ -529,33 +529,35 @@ class Moment:
             by = by * (1e6 if part in MONEY and by == 1e-6 else 1)  # money is in whole units already
             return above / below * by
         if measure == "profit":
-            earned, spent = self._measured("commission", of, span), self._measured("spend", of, span)
+            earned, spent = self._measured("commission", totals, span), self._measured("spend", totals, span)
             if isinstance(spent, Unknown) and spent.kind == "unmeasured":
                 spent = 0.0
             if isinstance(earned, Unknown) or isinstance(spent, Unknown):
                 return earned if isinstance(earned, Unknown) else spent
             return None if earned is None or spent is None else earned - spent
-        fault = self._fault(measure, of, span)
+        fault = self._fault(measure, totals, span)
         if fault is not None:
             return fault
-        value = of.values[PLACE[measure]]
+        value = totals.values[PLACE[measure]]
         return value / 1e6 if measure in MONEY else value
 
-    def _fault(self, measure: str, of: Totals, span: Span) -> Unknown | None:
+    def _fault(self, measure: str, totals: Totals, span: Span) -> Unknown | None:
         """Why a sum says nothing of a measure; None where it does."""
         bit = BIT[measure]
-        if of.no_rate & bit:
-            return Unknown("rate", f"no exchange rate for {', '.join(sorted(set(of.currencies)))}: rate set adds one")
+        if totals.no_rate & bit:
+            return Unknown(
+                "rate", f"no exchange rate for {', '.join(sorted(set(totals.currencies)))}: rate set adds one"
+            )
         late = measure in REVENUE or (bool(LAYERED_BITS & bit) and span.first_hour is None)
-        if late and (held := self._held(of.accounts, span)):
+        if late and (held := self._held(totals.accounts, span)):
             return Unknown("held", f"a report of {self._named(held)} is held: confirm or discard it")
-        if measure in REVENUE and of.open:
-            return Unknown("pending", f"figures of {self._named(of.open)} are pending")
-        if of.lacking & bit:
-            if of.open and span.first_hour is None:
-                return Unknown("pending", f"figures of {self._named(of.open)} are pending")
+        if measure in REVENUE and totals.open:
+            return Unknown("pending", f"figures of {self._named(totals.open)} are pending")
+        if totals.lacking & bit:
+            if totals.open and span.first_hour is None:
+                return Unknown("pending", f"figures of {self._named(totals.open)} are pending")
             return Unknown("unmeasured", f"{title(measure)} are not measured by postbacks")
-        if of is not _NOTHING and not of.known & bit and any(of.values):
+        if totals is not _NOTHING and not totals.known & bit and any(totals.values):
             return Unknown("unmeasured", f"{title(measure)} is not measured")
         return None
 
@@ -594,7 +596,7 @@ class Moment:
         first, last = span.first or self.today, self._last_day(span)
         if span.first_hour is not None and span.last_hour is not None and span.first is None:
             whole, share = self._same_hours(scope, subject, span.first_hour, span.last_hour, back), 1 / len(back)
-            of = span
+            part = span
         else:
             days = (last - first).days + 1
             passed = days - (1 - self._passed_of_day if span.last_hour is not None else 0)
@@ -604,10 +606,10 @@ class Moment:
             else:
                 spans = [Span(first=first - timedelta(days=len(back)), last=first - timedelta(days=1))]
                 share = passed / len(back)
-            whole, of = Totals(), spans[0]
+            whole, part = Totals(), spans[0]
             for one in spans:
                 whole.add(self._by(one, scope).get(subject, _NOTHING))
-        value = self._measured(comparison.measure, whole, of)
+        value = self._measured(comparison.measure, whole, part)
         if value is None or isinstance(value, Unknown) or comparison.measure in QUOTIENTS:
             return value
         return value * share
@@ -641,9 +643,9 @@ class Moment:
     def _others(self, measure: str, scope: Scope, subject: SubjectKey, span: Span) -> float | Unknown | None:
         """The average of the other subjects: a ratio over all of them, or the mean of their sums."""
         whole, number = Totals(), 0
-        for key, of in self._by(span, scope).items():
-            if key != subject and any(of.values):
-                whole.add(of)
+        for key, totals in self._by(span, scope).items():
+            if key != subject and any(totals.values):
+                whole.add(totals)
                 number += 1
         value = self._measured(measure, whole, span)
         if value is None or isinstance(value, Unknown) or not number:
@@ -657,8 +659,11 @@ class Moment:
         team: tuple[Scope, SubjectKey] = scope.compared("team"), 0
         candidates = [team] if scope.by_placement else [(scope, subject), team]
         for of_scope, of_subject in candidates:
-            of = self._by(span, of_scope, settled_only=True).get(of_subject, _NOTHING)
-            earned, deposits = self._measured("commission", of, span), self._measured("first_deposits", of, span)
+            totals = self._by(span, of_scope, settled_only=True).get(of_subject, _NOTHING)
+            earned, deposits = (
+                self._measured("commission", totals, span),
+                self._measured("first_deposits", totals, span),
+            )
             if isinstance(earned, Unknown) and earned.kind in {"held", "rate"}:
                 return earned
             if isinstance(earned, Unknown) or isinstance(deposits, Unknown):

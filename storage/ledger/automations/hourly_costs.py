@@ -76,12 +76,12 @@ def hourly_costs(
 ) -> Iterator[HourCost]:
     """All costs of the hours. `stated` in the order in which it was stated; `rules` by day, then campaign."""
     by_day: dict[tuple[int, int], list[CostedClicks]] = {}
-    for of in clicks:
-        by_day.setdefault((of.campaign, of.hour // 24), []).append(of)
+    for counted in clicks:
+        by_day.setdefault((counted.campaign, counted.hour // 24), []).append(counted)
     own: dict[tuple[int, int], list[HourCost]] = {}
     for key, of_day in by_day.items():
         rule = rules.get(key[1], {}).get(key[0])
-        own[key] = [_cost(of, of.cost, of.currency) for of in of_day if of.cost]
+        own[key] = [_cost(counted, counted.cost, counted.currency) for counted in of_day if counted.cost]
         if rule is not None and rule.model == PER_DAY:
             own[key] += _day_price(rule, of_day)
     for event in conversions:
@@ -99,9 +99,11 @@ def hourly_costs(
         yield from _Day(key, by_day.get(key, []), own.get(key, [])).costs(several)
 
 
-def _cost(of: CostedClicks | HourConversions, amount: int, currency: str) -> HourCost:
-    return HourCost(hour=of.hour, known=of.hour, campaign=of.campaign, offer=of.offer, source=of.source,
-                    amount=amount, currency=currency)  # fmt: skip
+def _cost(counted: CostedClicks | HourConversions, amount: int, currency: str) -> HourCost:
+    return HourCost(
+        hour=counted.hour, known=counted.hour, campaign=counted.campaign, offer=counted.offer, source=counted.source,
+        amount=amount, currency=currency,
+    )  # fmt: skip
 
 
 def _counts(event: HourConversions, wanted: str) -> bool:
@@ -110,10 +112,10 @@ def _counts(event: HourConversions, wanted: str) -> bool:
 
 def _day_price(rule: CostRule, clicks: Sequence[CostedClicks]) -> list[HourCost]:
     """A price per day: due with the day's first human click."""
-    first = min((of.hour for of in clicks if of.clicks), default=None)
-    begun = [of for of in clicks if of.hour == first and of.clicks]
-    parts = split(rule.cost, [of.clicks for of in begun]) if begun else []
-    return [_cost(of, part, rule.currency) for of, part in zip(begun, parts, strict=True)]
+    first = min((counted.hour for counted in clicks if counted.clicks), default=None)
+    begun = [counted for counted in clicks if counted.hour == first and counted.clicks]
+    parts = split(rule.cost, [counted.clicks for counted in begun]) if begun else []
+    return [_cost(counted, part, rule.currency) for counted, part in zip(begun, parts, strict=True)]
 
 
 class _Day:
@@ -151,10 +153,10 @@ class _Day:
         of the day's hours have their part of it, by their clicks."""
         within = known <= self.last
         clicks: dict[tuple[int, _Place], int] = {}
-        for of in self.clicks:
-            if of.clicks and of.hour <= known:
-                at = known if within else of.hour, (of.offer, of.source)
-                clicks[at] = clicks.get(at, 0) + of.clicks
+        for counted in self.clicks:
+            if counted.clicks and counted.hour <= known:
+                at = known if within else counted.hour, (counted.offer, counted.source)
+                clicks[at] = clicks.get(at, 0) + counted.clicks
         places = list(clicks) or [(known if within else self.first, (0, source))]
         due: dict[tuple[int, _Place, str], int] = {}
         for currency, amount in totals.items():

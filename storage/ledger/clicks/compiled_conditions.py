@@ -263,7 +263,9 @@ class RuleIndex(Generic[Subject]):
                 always.append(number)
             for name, value in dict.fromkeys(needed or ()):
                 buckets.setdefault(name, {}).setdefault(value, []).append(number)
-        spans = [(*address_span(value), number) for value, of in buckets.pop("ip", {}).items() for number in of]
+        spans = [
+            (*address_span(value), number) for value, numbers in buckets.pop("ip", {}).items() for number in numbers
+        ]
         self._networks = _Networks(spans) if spans else None
         self._always = always
         self._exact = tuple((read, buckets[name]) for name, read in readers.items() if name in buckets)
@@ -292,7 +294,7 @@ class RuleIndex(Generic[Subject]):
 
 def _by_length(by_prefix: _Places) -> tuple[tuple[int, _Places], ...]:
     lengths = sorted({len(prefix) for prefix in by_prefix})
-    return tuple((n, {prefix: of for prefix, of in by_prefix.items() if len(prefix) == n}) for n in lengths)
+    return tuple((n, {prefix: numbers for prefix, numbers in by_prefix.items() if len(prefix) == n}) for n in lengths)
 
 
 def failing(node: Node, visitor: Visitor, salt: int = 0) -> Node | None:

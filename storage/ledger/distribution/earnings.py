@@ -135,13 +135,13 @@ def click_values(histories: Sequence[OfferHistory]) -> list[ClickValue]:
     known = list(zip(histories, reports, strict=True))
     conversions = _rates([_Series.of_conversions(history, reported) for history, reported in known])
     usual = _common([(rate.mean, 1.0) for rate, reported in zip(conversions, reports, strict=True) if reported]) or 1.0
-    commission = [_Series.of_commission(*of) for of in known]
+    commission = [_Series.of_commission(*parts) for parts in known]
     once = _rates(commission, first_deposits_per_click=usual)
     share = _shares_of_revenue(known, usual, otherwise=_usual_payment(once))
     if not any(rate.events for rate in once):
         shared = [rate.mean for rate, history in zip(share, histories, strict=True) if history.shared_part]
         once = _rates(commission, first_deposits_per_click=usual, otherwise=abs(_mean(shared)))
-    return [_value(*of) for of in zip(histories, reports, conversions, once, share, strict=True)]
+    return [_value(*parts) for parts in zip(histories, reports, conversions, once, share, strict=True)]
 
 
 def _usual_payment(once: Sequence[_Rate]) -> float:
@@ -159,10 +159,12 @@ def _shares_of_revenue(known: Sequence[tuple[OfferHistory, bool]], usual: float,
     made = [_Rate(0.0, 0.0, 0.0, 0.0)] * len(known)
     mine = [at for at, (history, _) in enumerate(known) if history.shared_part]
     found = lifetimes([_cohorts(*known[at], usual) for at in mine], otherwise=otherwise)
-    for at, of in zip(mine, found, strict=True):
+    for at, players in zip(mine, found, strict=True):
         per = 1.0 if known[at][1] else usual
-        events = of.mean**2 / of.variance if of.variance else 0.0
-        made[at] = _Rate(of.mean * per, of.variance * per**2, of.arrived / per, events, of.common * per**2)
+        events = players.mean**2 / players.variance if players.variance else 0.0
+        made[at] = _Rate(
+            players.mean * per, players.variance * per**2, players.arrived / per, events, players.common * per**2
+        )
     return made
 
 
@@ -180,14 +182,14 @@ def _value(history: OfferHistory, reported: bool, conversion: _Rate, once: _Rate
     first_deposit = once.mean + share.mean
     variance = once.variance + share.variance + ((history.doubt or 0.0) * first_deposit) ** 2
     first_deposits = sum(day.first_deposits or 0 for day in history.days)
-    of = first_deposits if reported else history.clicks
+    base = first_deposits if reported else history.clicks
     arrived = max(once.exposure, share.exposure) if once.mean >= share.mean else share.exposure
     return ClickValue(
         mean=conversion.mean * first_deposit,
         spread=sqrt(
             conversion.variance * first_deposit**2 + variance * conversion.mean**2 + conversion.variance * variance
         ),
-        arrived=min(arrived / of, 1.0) if of else 0.0, payments=once.events + share.events,
+        arrived=min(arrived / base, 1.0) if base else 0.0, payments=once.events + share.events,
         first_deposit=first_deposit, first_deposit_spread=sqrt(variance), common=conversion.mean * sqrt(share.common),
     )  # fmt: skip
 
@@ -244,14 +246,14 @@ def _rates(several: Sequence[_Series], *, first_deposits_per_click: float = 1.0,
     by what was learnt with a delay each one would confirm itself."""
     learners = {place: _Learner(series) for place, series in enumerate(several) if series.exposures}
     units = [[place for place in learners if several[place].per_click is per_click] for per_click in (False, True)]
-    usual = [_Usual(_common([learners[place].known_sums() for place in of])) for of in units]
+    usual = [_Usual(_common([learners[place].known_sums() for place in unit])) for unit in units]
     usual = before = _of_both(usual, first_deposits_per_click, otherwise)
     for _ in range(2):
         rates = {
             place: learner.rate(usual[several[place].per_click], before[several[place].per_click].rate)
             for place, learner in learners.items()
         }
-        learnt = [of.learnt([rates[place] for place in unit]) for of, unit in zip(usual, units, strict=True)]
+        learnt = [common.learnt([rates[place] for place in unit]) for common, unit in zip(usual, units, strict=True)]
         usual = _of_both(learnt, first_deposits_per_click, otherwise)
     nothing = [_Rate(series.nothing, 0.0, 0.0, 0.0) for series in several]
     return [rates.get(place, rate) for place, rate in enumerate(nothing)]
@@ -393,7 +395,7 @@ class _Learner:
             own + explains / size - total * log(passed + before)
             for own, explains, passed in zip(self._priors, self._explained, self._passed, strict=True)
         ]
-        likely = [of for of in zip(_weighed(evidence), self._due, strict=True) if of[0] > _UNLIKELY]
+        likely = [case for case in zip(_weighed(evidence), self._due, strict=True) if case[0] > _UNLIKELY]
         whole = sum(share for share, _ in likely)
         return [(share / whole, due) for share, due in likely]
 
@@ -401,8 +403,8 @@ class _Learner:
         """The logarithm of how likely what has come would come on its days, if such exposures are due on them."""
         evenly = _EVERY_DAY * sum(due) / max(len(due), 1) + 1e-12
         total = 0.0
-        for amount, of in zip(self._arrived, due, strict=True):
-            total += amount * log((1 - _EVERY_DAY) * of + evenly) if amount else 0.0
+        for amount, shares in zip(self._arrived, due, strict=True):
+            total += amount * log((1 - _EVERY_DAY) * shares + evenly) if amount else 0.0
         return total
 
     def _observed_size(

@@ -54,11 +54,11 @@ def lifetimes(offers: Sequence[Cohorts], *, otherwise: float = 0.0) -> list[Life
     several = [[_Periods.of(offer, half_life) for half_life in HALF_LIVES] for offer in offers]
     likely = [prior / sum(_LIKELY) for prior in _LIKELY]
     usual = _usual(several, likely, otherwise)
-    explained = [_explained([of.fit(usual) for of in own], likely) for own in several]
+    explained = [_explained([periods.fit(usual) for periods in own], likely) for own in several]
     counts = [prior + sum(shares[at] for shares in explained) for at, prior in enumerate(_LIKELY)]
     likely = [count / sum(counts) for count in counts]
     usual = _usual(several, likely, otherwise)
-    return [_averaged(own, [of.fit(usual) for of in own], likely) for own in several]
+    return [_averaged(own, [periods.fit(usual) for periods in own], likely) for own in several]
 
 
 class _Usual(msgspec.Struct, frozen=True):
@@ -124,8 +124,8 @@ class _Periods(msgspec.Struct, frozen=True):
             return _Fit(usual.mean, 1 / before, common, 0.0)
         factor = _cholesky(self._covariance(usual.mean))
         due, amounts = _solved(factor, self.due), _solved(factor, self.amounts)
-        precision = before + sum(of * of for of in due)
-        mean = (before * usual.mean + sum(of * amount for of, amount in zip(due, amounts, strict=True))) / precision
+        precision = before + sum(part * part for part in due)
+        mean = (before * usual.mean + sum(part * amount for part, amount in zip(due, amounts, strict=True))) / precision
         squares = sum(amount * amount for amount in amounts) + before * usual.mean**2 - precision * mean**2
         spread = sum(log(row[-1]) for row in factor) + 0.5 * log(precision / before)
         return _Fit(mean, 1 / precision, common * (before / precision) ** 2, -spread - 0.5 * squares)
@@ -138,7 +138,7 @@ class _Periods(msgspec.Struct, frozen=True):
         day = (size * self.leaving) ** 2
         usual_days = _DAYS * sum(self.player_days) / (_PERIOD * len(self.due))
         noise = (usual_days * _DAY_VARIANCE * day + self.strays) / (usual_days + sum(self.player_days))
-        made = [[PLAYER_VARIANCE * size**2 * of for of in row] for row in self.shared]
+        made = [[PLAYER_VARIANCE * size**2 * value for value in row] for row in self.shared]
         for at, row in enumerate(made):
             row[-1] += noise * self.player_days[at] + self.variances[at]
         return made
@@ -164,8 +164,8 @@ def _usual(several: Sequence[Sequence[_Periods]], likely: Sequence[float], other
     own; the less sure it is, the more it is what FTDs of other offers bring."""
     means, whole, known = 0.0, 0.0, 0.0
     for own in several:
-        if due := sum(share * sum(of.due) for share, of in zip(likely, own, strict=True)):
-            information = sum(share * of.information for share, of in zip(likely, own, strict=True))
+        if due := sum(share * sum(periods.due) for share, periods in zip(likely, own, strict=True)):
+            information = sum(share * periods.information for share, periods in zip(likely, own, strict=True))
             sure = information / (information + 1 / OFFER_VARIANCE)
             means, whole = means + sure * abs(sum(own[0].amounts)) / due, whole + sure
             known += information
@@ -188,7 +188,7 @@ def _averaged(own: Sequence[_Periods], fits: Sequence[_Fit], likely: Sequence[fl
     mean = sum(share * fit.mean for share, fit in zip(shares, fits, strict=True))
     own_variance = sum(share * fit.variance for share, fit in zip(shares, fits, strict=True))
     staying = sum(share * (fit.mean - mean) ** 2 for share, fit in zip(shares, fits, strict=True))
-    arrived = sum(share * sum(of.due) for share, of in zip(shares, own, strict=True))
+    arrived = sum(share * sum(periods.due) for share, periods in zip(shares, own, strict=True))
     common = sum(share * fit.common for share, fit in zip(shares, fits, strict=True))
     return Lifetime(
         mean=mean, variance=own_variance + staying + common, common=ALIKE * staying + common, arrived=arrived

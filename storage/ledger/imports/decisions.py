@@ -132,23 +132,23 @@ def _check_references(setup: Setup, standing: Standing, decisions: Decisions) ->
             why = f"it is made paused: its address has macros that are not known here ({named})"
             decisions.problems.append(Problem(kind="offer", name=offer.name, why=why))
     for campaign in setup.campaigns:
-        of = "campaign", campaign.name
-        _check(setup, decisions, of, "source", [campaign.source], keys["source"], standing)
+        owner = "campaign", campaign.name
+        _check(setup, decisions, owner, "source", [campaign.source], keys["source"], standing)
         targets = [share.offer for share in campaign.offers] + [
             share.offer for rule in campaign.rules for share in rule.offers
         ]
-        _check(setup, decisions, of, "offer", targets, keys["offer"], standing)
+        _check(setup, decisions, owner, "offer", targets, keys["offer"], standing)
 
 
 def _check(
-    setup: Setup, decisions: Decisions, of: tuple[str, str], kind: str, keys: Iterable[str], known: Collection[str],
+    setup: Setup, decisions: Decisions, owner: tuple[str, str], kind: str, keys: Iterable[str], known: Collection[str],
     standing: Standing,
 ) -> None:  # fmt: skip
     for key in dict.fromkeys(keys):
         if key and key not in known and f"{kind}:{key}" not in standing.imported:
             named = setup.deleted.get(f"{kind}:{key}")
             why = f"{kind} {named!r} was deleted there: left out" if named else f"there is no {kind} {key}: left out"
-            decisions.problems.append(Problem(kind=of[0], name=of[1], why=why))
+            decisions.problems.append(Problem(kind=owner[0], name=owner[1], why=why))
 
 
 def resolved(shares: Iterable[Weighted], ids: Mapping[str, Any]) -> dict[Any, int]:

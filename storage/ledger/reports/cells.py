@@ -206,7 +206,7 @@ class Cells:
         deposits, ngr, cpa, revshare, other = [sum(of_name) if of_name else None for of_name in figures]
         amounts = cell.money[currency] = Amounts(None, deposits, ngr, cpa, revshare, other)
         if max(map(len, figures)) > 1:
-            listed: list[list[Part]] = [list(filter(None, of)) if len(of) > 1 else [] for of in figures]
+            listed: list[list[Part]] = [list(filter(None, of_name)) if len(of_name) > 1 else [] for of_name in figures]
             self._parts[id(amounts)] = amounts, Parts([], *listed)
 
     def _add_figures(self, cell: Cell, currency: str, name: str, figures: Sequence[int]) -> None:

@@ -91,18 +91,18 @@ def explain(measure: str, postback: int, platform: int, evidence: Evidence) -> D
     )  # fmt: skip
 
 
-def _causes(postback: int, platform: int, of: Evidence) -> Iterator[Explanation]:
+def _causes(postback: int, platform: int, evidence: Evidence) -> Iterator[Explanation]:
     """Causes that fit, the most telling first; the last ones fit where nothing else does."""
-    causes = [*_restatement(postback, platform, of)]
-    causes += _of_surplus(of) if postback > platform else _of_lack(of)
-    causes += _edge(postback, platform, of)
-    if postback > platform and of.fresh:
-        causes.append(_because("late batch", _unstated(of)))
-    if of.is_amount and not causes:
-        causes.append(_because("amounts differ", [fact.ref for fact in _counted(of)]))
+    causes = [*_restatement(postback, platform, evidence)]
+    causes += _of_surplus(evidence) if postback > platform else _of_lack(evidence)
+    causes += _edge(postback, platform, evidence)
+    if postback > platform and evidence.fresh:
+        causes.append(_because("late batch", _unstated(evidence)))
+    if evidence.is_amount and not causes:
+        causes.append(_because("amounts differ", [fact.ref for fact in _counted(evidence)]))
     if not causes:
         last: Cause = "not reported" if postback > platform else "missing postback"
-        causes.append(_because(last, _unstated(of) if postback > platform else of.stated))
+        causes.append(_because(last, _unstated(evidence) if postback > platform else evidence.stated))
     yield from causes
 
 
@@ -110,34 +110,34 @@ def _because(cause: Cause, ids: Sequence[str]) -> Explanation:
     return Explanation(cause=cause, ids=list(dict.fromkeys(ids)))
 
 
-def _counted(of: Evidence) -> list[ComparedConversion]:
-    return [fact for fact in of.conversions if fact.here and fact.counts]
+def _counted(evidence: Evidence) -> list[ComparedConversion]:
+    return [fact for fact in evidence.conversions if fact.here and fact.counts]
 
 
-def _unstated(of: Evidence) -> list[str]:
+def _unstated(evidence: Evidence) -> list[str]:
     """Conversions that the platform does not list by their click."""
-    return [fact.ref for fact in _counted(of) if not fact.click or fact.click not in of.stated]
+    return [fact.ref for fact in _counted(evidence) if not fact.click or fact.click not in evidence.stated]
 
 
-def _restatement(postback: int, platform: int, of: Evidence) -> Iterator[Explanation]:
+def _restatement(postback: int, platform: int, evidence: Evidence) -> Iterator[Explanation]:
     """The platform stated a settled day otherwise before, and moved away from the postbacks, not back since."""
 
     def is_away(before: int, after: int) -> bool:
         return before > after if postback > platform else before < after
 
-    for change in of.restated:
-        if is_away(change.before, change.after) and is_away(change.before, of.restated[0].after):
-            ids = [fact.ref for fact in _counted(of)] or [f"row {row}" for row in change.rows]
+    for change in evidence.restated:
+        if is_away(change.before, change.after) and is_away(change.before, evidence.restated[0].after):
+            ids = [fact.ref for fact in _counted(evidence)] or [f"row {row}" for row in change.rows]
             yield Explanation(cause="restatement", ids=list(dict.fromkeys(ids)), restatement=change)
             return
 
 
-def _of_surplus(of: Evidence) -> Iterator[Explanation]:
+def _of_surplus(evidence: Evidence) -> Iterator[Explanation]:
     """Causes of more postbacks than the platform counts."""
-    if repeated := _repeated(_counted(of)):
+    if repeated := _repeated(_counted(evidence)):
         yield _because("duplicate", repeated)
-    if of.unclaimed:
-        yield _because("untagged offer", of.unclaimed)
+    if evidence.unclaimed:
+        yield _because("untagged offer", evidence.unclaimed)
 
 
 def _repeated(counted: Sequence[ComparedConversion]) -> list[str]:
@@ -162,22 +162,22 @@ def _same(first: ComparedConversion, other: ComparedConversion) -> bool:
     return abs(first.occurred_at - other.occurred_at) <= SAME_DEPOSIT
 
 
-def _of_lack(of: Evidence) -> Iterator[Explanation]:
+def _of_lack(evidence: Evidence) -> Iterator[Explanation]:
     """Causes of fewer postbacks than the platform counts."""
-    if reversed_here := [fact.ref for fact in of.conversions if fact.here and not fact.counts]:
+    if reversed_here := [fact.ref for fact in evidence.conversions if fact.here and not fact.counts]:
         yield _because("reversal", reversed_here)
-    clicks = {fact.click for fact in of.conversions}
-    if lacking := [*(click for click in of.stated if click not in clicks), *of.unread]:
+    clicks = {fact.click for fact in evidence.conversions}
+    if lacking := [*(click for click in evidence.stated if click not in clicks), *evidence.unread]:
         yield _because("missing postback", lacking)
-    if of.unmatched:
-        yield _because("unknown click id", of.unmatched)
-    if of.segments:
-        yield _because("untagged offer", of.segments)
+    if evidence.unmatched:
+        yield _because("unknown click id", evidence.unmatched)
+    if evidence.segments:
+        yield _because("untagged offer", evidence.segments)
 
 
-def _edge(postback: int, platform: int, of: Evidence) -> Iterator[Explanation]:
+def _edge(postback: int, platform: int, evidence: Evidence) -> Iterator[Explanation]:
     """Conversions on another day of the platform's, where they move the counts apart as they are."""
-    counted = [fact for fact in of.conversions if fact.counts]
+    counted = [fact for fact in evidence.conversions if fact.counts]
     ours = [fact.ref for fact in counted if fact.here and not fact.there]
     theirs = [fact.ref for fact in counted if fact.there and not fact.here]
     if len(ours) != len(theirs) and (len(ours) > len(theirs)) == (postback > platform):

@@ -154,23 +154,23 @@ def note_unconverted(group: Group, currency: str, name: str, amount: int) -> Non
         figures[noted] = figures.get(noted, 0) + amount
 
 
-def row_of(group: dict[str, str | None], of: Group) -> ReportRow:
-    s = of.sums
+def row_of(names: dict[str, str | None], group: Group) -> ReportRow:
+    s = group.sums
     row = ReportRow(
-        group=group,
+        group=names,
         clicks=s.clicks, unique_clicks=s.unique_clicks, bot_clicks=s.bot_clicks, site_visits=s.site_visits,
         outgoing=s.outgoing,
         registrations=s.registrations.layers(), first_deposits=s.first_deposits.layers(),
         deposits=s.deposits.layers(), qualified=s.qualified.layers(), deposit_amount=s.deposit_amount.layers(),
         ngr=s.ngr, commission=s.commission, commission_cpa=s.commission_cpa,
         commission_revshare=s.commission_revshare, commission_other=s.commission_other, spend=s.spend,
-        profit=_less(s.commission, s.spend), visits=s.visits, settlement=_settlement(of.settlement),
-        allocated=of.allocated,
+        profit=_less(s.commission, s.spend), visits=s.visits, settlement=_settlement(group.settlement),
+        allocated=group.allocated,
     )  # fmt: skip
-    if of.tag_name:
-        row = msgspec.structs.replace(row, tag_name=of.tag_name)
-    if of.unconverted:
-        figures = {currency: dict(sorted(named.items())) for currency, named in sorted(of.unconverted.items())}
+    if group.tag_name:
+        row = msgspec.structs.replace(row, tag_name=group.tag_name)
+    if group.unconverted:
+        figures = {currency: dict(sorted(named.items())) for currency, named in sorted(group.unconverted.items())}
         weightiest = {currency: _weightiest(named) for currency, named in figures.items()}
         row = msgspec.structs.replace(row, unconverted=weightiest, unconverted_figures=figures)
     return row

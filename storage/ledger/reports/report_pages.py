@@ -102,8 +102,8 @@ def basis_of(day: date, about: About, view: View) -> bytes:
         view.rates.base,
     ]  # fmt: skip
     if "group" in view.by:
-        of = (("campaign", about.campaigns), ("site", about.sites), ("offer", about.offers))
-        inputs.append([[view.group_codes[noun].get(entity_id) for entity_id in ids] for noun, ids in of])
+        filters = (("campaign", about.campaigns), ("site", about.sites), ("offer", about.offers))
+        inputs.append([[view.group_codes[noun].get(entity_id) for entity_id in ids] for noun, ids in filters])
     return hashlib.blake2b(_encoder.encode(inputs), digest_size=16).digest()
 
 
