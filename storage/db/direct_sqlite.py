@@ -151,14 +151,22 @@ class DirectSqlite:
         return SyncConnection(engine.connect(), raw)
 
     def _commit_at_once(self, tx: "SyncConnection", *, judged: bool, moves: bool) -> None:
+        """`judged`: the disk, by this COMMIT; by what takes too long for the event loop always."""
         began = time.monotonic()
         try:
-            _end(tx.raw, moves=moves)
+            tx.raw.execute("COMMIT")
         finally:
-            took = time.monotonic() - began
-            if judged or took > Disk.SLOW:
-                self._disk.took(took)
+            self._judge(began, always=judged)
+        if moves:
+            began = time.monotonic()
+            _move_log(tx.raw)
+            self._judge(began, always=False)
         self._file.check_same()
+
+    def _judge(self, began: float, *, always: bool) -> None:
+        took = time.monotonic() - began
+        if always or took > Disk.SLOW:
+            self._disk.took(took)
 
     async def _commit(self, tx: "SyncConnection", *, moves: bool) -> None:
         if self._commits is None:
@@ -227,15 +235,20 @@ def _moved_all(raw: sqlite3.Connection) -> bool:
 
 
 def _end(raw: sqlite3.Connection, *, moves: bool) -> None:
-    """COMMIT; `moves`: and bring the write-ahead log into the file, as far as no reader still needs it.
+    """COMMIT; `moves`: and bring the write-ahead log into the file."""
+    raw.execute("COMMIT")
+    if moves:
+        _move_log(raw)
+
+
+def _move_log(raw: sqlite3.Connection) -> None:
+    """Bring the write-ahead log into the file, as far as no reader still needs it.
 
     In the COMMIT that finds 1,000 pages SQLite does that by itself (https://www.sqlite.org/wal.html#ckpt). It takes two
     to six times as long then, and is left to one that carries no other work.
     """
-    raw.execute("COMMIT")
-    if moves:
-        with suppress(sqlite3.Error):  # what was committed stands; it is tried again
-            raw.execute("PRAGMA wal_checkpoint(PASSIVE)").close()
+    with suppress(sqlite3.Error):  # what was committed stands; it is tried again
+        raw.execute("PRAGMA wal_checkpoint(PASSIVE)").close()
 
 
 class Disk:
