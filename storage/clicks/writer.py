@@ -42,6 +42,7 @@ _RETRY_SPOOL = 1.0  # seconds between two attempts at a spool that cannot be wri
 _LOG_EVERY = 60.0  # seconds between two log lines about one fault
 _LATELY = 0.25  # seconds after a click in which another is expected
 _REST = 4.0  # times the time that draining a part of a spool took: so long clicks then have for themselves
+_LONGEST_REST = 0.25  # seconds: what took longer waited for a lock
 _LAST_DRAIN = 5.0  # seconds a stop goes on draining: the next start does the rest
 
 
@@ -223,10 +224,11 @@ class Writer:
             if self._waiting or self._counts or self._state.touches.waiting():
                 await self._store(jobs)
         except Exception as error:
+            decided = bool(jobs) and self._committing and self._connection.shared
             jobs = jobs or self._next_jobs()
             if is_unavailable(error):
                 self._mark_down(error)
-                await self._spool_all(jobs, decided=self._committing and self._connection.shared)
+                await self._spool_all(jobs, decided=decided)
             else:
                 await self._one_by_one(jobs, error)
 
@@ -331,7 +333,7 @@ class Writer:
             busy = bool(self._waiting) or began < self._clicked_at + _LATELY
             self.tally["drained"] += await drain.step(busy=busy, lost=self.down)
             if busy and not drain.begun:
-                self._pause_draining((time.monotonic() - began) * _REST)
+                self._pause_draining(min((time.monotonic() - began) * _REST, _LONGEST_REST))
             if drain not in self._drains[:2] and not drain.spool.depth:
                 self._drains.remove(drain)
                 await asyncio.to_thread(drain.spool.close)

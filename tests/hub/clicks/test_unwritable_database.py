@@ -125,6 +125,56 @@ async def test_a_click_that_comes_while_the_spool_cannot_be_drained_is_sent_to_a
         assert [click.offer_id for click in await d.stored()] == [d.made["a"]] * 2
 
 
+@asynccontextmanager
+async def locked(url: str, tables: str) -> AsyncIterator[None]:
+    """Another program has tables of PostgreSQL locked."""
+    other = Database(url)
+    try:
+        async with other.begin() as tx:
+            await tx.execute(text(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE"))
+            yield
+    finally:
+        await other.close()
+
+
+async def test_a_click_that_comes_while_marks_alone_wait_for_a_lock_is_sent_to_an_offer(postgres_url: str) -> None:
+    async with click_deployment(postgres_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        await d.get("/c/one", ip="192.0.2.1")
+        writer, marks = d.clicks.writer, d.clicks.writer._state.touches
+        async with locked(postgres_url, "touched"):
+            writer._committing = False
+            marks.due(marks._last)
+            marks.make_all_due()
+            await eventually(lambda: writer._committing, "a batch of marks alone to wait for the lock")
+            assert (await d.get("/c/one", ip="192.0.2.2")).host == "a.example.test"
+            assert writer.down
+        await recovered(d)
+        assert [click.offer_id for click in await d.stored()] == [d.made["a"]] * 2
+
+
+async def test_a_spool_is_drained_soon_after_a_lock_although_clicks_come(postgres_url: str) -> None:
+    async with click_deployment(postgres_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        answers: list[asyncio.Task[Any]] = []
+
+        async def clicks() -> None:
+            while True:
+                answers.append(asyncio.create_task(d.get("/c/one", ip=f"192.0.2.{len(answers)}")))
+                await asyncio.sleep(0.1)
+
+        coming = asyncio.create_task(clicks())
+        async with locked(postgres_url, "click_rollup"):
+            await asyncio.sleep(2.5)
+        assert d.clicks.health()["spooled"] > 0
+        await recovered(d, 5.0)
+        coming.cancel()
+        words = {(await answer).query["c"] for answer in answers}
+        assert len(await d.stored()) == len(words) == len(answers)
+
+
 async def test_a_check_of_the_roll_up_is_right_while_clicks_come(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
