@@ -169,7 +169,10 @@ async def test_a_spool_is_drained_soon_after_a_lock_although_clicks_come(postgre
         async with locked(postgres_url, "click_rollup"):
             await asyncio.sleep(2.5)
         assert d.clicks.health()["spooled"] > 0
-        await recovered(d, 5.0)
+        writer = d.clicks.writer
+        await eventually(lambda: not writer.down, "the database to be back")
+        assert writer._drain_from < time.monotonic() + 1.0, "the lock's time is no reason to rest"
+        await recovered(d)
         coming.cancel()
         words = {(await answer).query["c"] for answer in answers}
         assert len(await d.stored()) == len(words) == len(answers)
