@@ -45,7 +45,7 @@ def firing_message(fired: Fired) -> Message:
     """The alert: what is watched, its value, the usual one, since when; its title is the push notification."""
     reading, rule = fired.reading, describe(fired.watch.rule)
     began = fired.began.astimezone(fired.zone)
-    fields = _level_fields(reading, "Now")
+    fields = _level_fields(reading)
     fields.append(("Since", f"{began:%d %b %H:%M} {began:%Z} ({duration(fired.now - fired.began)})"))
     lasting = f", lasting over {length(fired.watch.rule.for_minutes)}" if fired.watch.rule.for_minutes else ""
     fields.append(("Rule", rule + lasting))
@@ -54,13 +54,13 @@ def firing_message(fired: Fired) -> Message:
 
 def resolved_message(fired: Fired) -> Message:
     """That it is over: the value now, the usual one, how long it lasted."""
-    fields = [*_level_fields(fired.reading, "Now"), ("Lasted", duration(fired.now - (fired.since or fired.now)))]
+    fields = [*_level_fields(fired.reading), ("Lasted", duration(fired.now - (fired.since or fired.now)))]
     return Message(f"🟢 Over: {fired.reading.over}", (Fields(tuple(fields)),))
 
 
-def _level_fields(reading: Reading, label: str) -> list[tuple[str, str]]:
+def _level_fields(reading: Reading) -> list[tuple[str, str]]:
     about = [(reading.noun, reading.about or "all campaigns")]
-    value = [(label, f"{reading.measure}: {reading.value}")] if reading.value else []
+    value = [("Now", f"{reading.measure}: {reading.value}")] if reading.value else []
     return [*about, *value, *([("Usual", reading.usual)] if reading.usual else [])]
 
 

@@ -11,6 +11,8 @@ from storage.ledger.automations.rules import Action, Rule
 from storage.ledger.clicks.placements import placement_sub
 from storage.ledger.clicks.rotation_rules import MAX_WEIGHT
 
+MOST_PLACEMENTS = 5_000  # of one automation
+
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that an automation may act on. `ref` is what its acts are kept under, `label` what people call it."""
@@ -173,12 +175,11 @@ def applies(rule: Rule, subject: Subject, entities: Entities, paused_by_automati
     return True
 
 
-def placement_subjects(
-    action: Action, entities: Entities, keys: Iterable[SubjectKey], *, most: int = 5_000
-) -> list[Subject]:
+def placement_subjects(action: Action, entities: Entities, keys: Iterable[SubjectKey]) -> list[Subject]:
     """Placements with figures, as subjects."""
     found = []
-    for key in sorted(key for key in keys if isinstance(key, tuple) and isinstance(key[1], str) and key[1])[:most]:
+    placements = sorted(key for key in keys if isinstance(key, tuple) and isinstance(key[1], str) and key[1])
+    for key in placements[:MOST_PLACEMENTS]:
         source = entities.by_noun["source"].get(int(key[0]))
         if source is None or (action.names and key[1] not in action.names):
             continue

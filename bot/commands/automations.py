@@ -245,7 +245,7 @@ async def edit_automation(ctx: Context, new: AutomationEdit) -> Automation:
         else read_rule(current.terms.rule)
     )
     warnings = await contradictions(ctx, rule, force=new.force, but=row.id) if new.rule else []
-    values = {"rule": describe_rule(rule), **edited_terms(ctx, new)}
+    values = {"rule": describe_rule(rule), **edited_terms(new)}
     terms = msgspec.structs.replace(current.terms, **values)
     check_url(rule, terms.url)
     if terms == current.terms and not new.name:

@@ -245,7 +245,7 @@ def _paper(row: Row[Any], invoice: Invoice) -> Paper:
     void = ("CANCELLED",) if row.cancelled else ()
     return Paper(
         title=f"Invoice {invoice.code}",
-        sender=(sender.name, *_split(sender.address), *_labelled("Tax id", sender.tax_id)),
+        sender=(sender.name, *_split(sender.address), *_tax_id(sender.tax_id)),
         recipient=_split(invoice.recipient),
         fields=(("Date", f"{invoice.issued}"), ("Due", f"{invoice.due}"), ("Period", invoice.month)),
         tables=(
@@ -259,8 +259,8 @@ def _split(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.replace("\n", "|").split("|") if part.strip())
 
 
-def _labelled(label: str, text: str) -> tuple[str, ...]:
-    return (f"{label} {text}",) if text else ()
+def _tax_id(text: str) -> tuple[str, ...]:
+    return (f"Tax id {text}",) if text else ()
 
 
 async def _takes_back(ctx: Context, new: OneInvoice) -> str:
@@ -350,7 +350,7 @@ def _statement_paper(ctx: Context, made: Statements, account: Row[Any], sender: 
     period = (("Period", " to ".join(dict.fromkeys((months[0], months[-1])))),) if months else ()
     return Paper(
         title=f"Statement: {account.name}", recipient=(account.name,),
-        sender=(sender.name, *_split(sender.address), *_labelled("Tax id", sender.tax_id)),
+        sender=(sender.name, *_split(sender.address), *_tax_id(sender.tax_id)),
         fields=(("Date", f"{ctx.today}"), *period),
         tables=tuple(table for each in made.items for table in _statement_tables(each)),
         notes=("Payments settle the invoice that is due first.", *_split(sender.bank)), wide=True,

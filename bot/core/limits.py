@@ -48,9 +48,9 @@ def limited(description: str, *, items: int | None = None, text: int | None = No
     return Meta(description=description, extra={name: value for name, value in limits.items() if value is not None})
 
 
-def day_range(description: str, days: int = MAX_DAYS) -> Meta:
+def day_range(description: str) -> Meta:
     """Marks a range of days, or the first day of one that ends with the field `to`."""
-    return Meta(description=description, extra={"days": days})
+    return Meta(description=description, extra={"days": MAX_DAYS})
 
 
 def limits_of(parameters: type[msgspec.Struct]) -> dict[str, Limit]:

@@ -186,7 +186,7 @@ def check_url(rule: Rule, url: str) -> None:
         raise MissingArgument("url: missing; say which address the webhook calls, url=https://…", field="url")
 
 
-def edited_terms(ctx: Context, new: AutomationEdit) -> dict[str, Any]:
+def edited_terms(new: AutomationEdit) -> dict[str, Any]:
     """The terms that an edit names."""
     values: dict[str, Any] = {
         name: getattr(new, name) for name in ("dry", "most", "repeat") if getattr(new, name) is not None

@@ -14,14 +14,13 @@ AskDay = Callable[[date, int], Awaitable[tuple[bytes, bool]]]
 MAX_PAGES = 2000
 
 
-def last_requested_day(connection: Connection, window: Window, *, exclusive: bool | None = None) -> date:
+def last_requested_day(connection: Connection, window: Window) -> date:
     """The `to` to send, where programmes differ on whether it is included.
 
     Unless the account says (`to_is_exclusive`), one day more is asked for: a report that includes it has rows outside
     the window, which are left out; one that does not has the last day whole.
     """
-    chosen = connection.option("to_is_exclusive", True if exclusive is None else exclusive)
-    if str(chosen).lower() in {"false", "0", "no"}:
+    if str(connection.option("to_is_exclusive", True)).lower() in {"false", "0", "no"}:
         return window.last
     return window.last + timedelta(days=1)
 

@@ -75,9 +75,8 @@ class SourceLimiter:
 class DeliveryRun:
     """One stretch of delivering: hosts side by side, each at its own rate, results stored many at a time."""
 
-    def __init__(self, runtime: Runtime, *, concurrency: int = CONCURRENCY) -> None:
+    def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._concurrency = concurrency
         self._limiters: dict[tuple[str, int], SourceLimiter] = runtime.state.setdefault("outbound_limiters", {})
         self._clients: dict[str, Http] = {}
         self._busy: dict[str, int] = {}
@@ -133,7 +132,7 @@ class DeliveryRun:
         """How many to take: in whole handfuls, and never so many that the last of them would wait for long."""
         concurrency = (
             sum(limiter.concurrency for (limited_host, _), limiter in self._limiters.items() if limited_host == host)
-            or self._concurrency
+            or CONCURRENCY
         )
         room = concurrency * CLAIMED - self._busy.get(host, 0)
         return room if room >= concurrency else 0
@@ -156,7 +155,7 @@ class DeliveryRun:
         task.add_done_callback(self._waiting.discard)
 
     def _limiter(self, postback: Claimed) -> SourceLimiter:
-        concurrency = max(1, int(postback.options.get("concurrency") or self._concurrency))
+        concurrency = max(1, int(postback.options.get("concurrency") or CONCURRENCY))
         limiter = self._limiters.get((postback.host, postback.source_id))
         if limiter is None or limiter.concurrency != concurrency:
             limiter = self._limiters[postback.host, postback.source_id] = SourceLimiter(concurrency)

@@ -70,11 +70,6 @@ class Syncs:
         await syncs.queue_due(tx, now)
         return [await syncs.claim(tx, self.holder, now) for _ in range(AT_ONCE - len(self.going))]
 
-    async def finished(self) -> None:
-        """Wait for what is going on."""
-        while self.going:
-            await asyncio.gather(*self.going, return_exceptions=True)
-
     async def stop(self) -> None:
         """Break off; what was not finished is queued again, for another process or the next start."""
         broken_off = dict(self.going)

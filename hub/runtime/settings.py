@@ -67,10 +67,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_settings(environment: Mapping[str, str] | None = None, folder: Path | None = None) -> Settings:
     """Settings from the environment, over those of `.env` in `folder`. Raises SettingError."""
-    folder = folder or Path.cwd()
-    raw = {**dotenv(folder / ".env"), **(os.environ if environment is None else environment)}
     values: dict[str, Any] = {}
-    for name, text in _named(raw).items():
+    for name, text in _named(_raw(environment, folder)).items():
         values[name] = _READERS.get(name, _text)(PREFIX + name.upper(), text)
     url = str(values.get("database_url", "sqlite+aiosqlite:///casinoflux.db"))
     if "secret_key" not in values:
@@ -98,15 +96,18 @@ def dotenv(path: Path) -> dict[str, str]:
 
 def unknown_settings(environment: Mapping[str, str] | None = None, folder: Path | None = None) -> list[str]:
     """What to say of names that look like a setting of ours misspelt; the program runs without them."""
-    raw = {**dotenv((folder or Path.cwd()) / ".env"), **(os.environ if environment is None else environment)}
     names = [PREFIX + field.name.upper() for field in msgspec.structs.fields(Settings)]
     names += [f"{name}_FILE" for name in names]
     warnings = []
-    for name in sorted(raw):
+    for name in sorted(_raw(environment, folder)):
         if name.startswith(PREFIX) and name not in names:
             near = difflib.get_close_matches(name, names, n=1)
             warnings.append(f"{name} is no setting, and is left out" + (f": did you mean {near[0]}?" if near else ""))
     return warnings
+
+
+def _raw(environment: Mapping[str, str] | None, folder: Path | None) -> dict[str, str]:
+    return {**dotenv((folder or Path.cwd()) / ".env"), **(os.environ if environment is None else environment)}
 
 
 def _named(raw: Mapping[str, str]) -> dict[str, str]:
@@ -294,10 +295,9 @@ def _stored_key(url: str) -> str:
     return key
 
 
-def key_is_set(environment: Mapping[str, str] | None = None, folder: Path | None = None) -> bool:
+def key_is_set() -> bool:
     """Whether the secret key comes from the environment or `.env`, not from the file beside the database."""
-    raw = {**dotenv((folder or Path.cwd()) / ".env"), **(os.environ if environment is None else environment)}
-    return "secret_key" in _named(raw)
+    return "secret_key" in _named(_raw(None, None))
 
 
 def keep_key(url: str, key: str) -> bool:

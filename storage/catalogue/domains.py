@@ -85,11 +85,11 @@ async def shown(tx: AsyncConnection, team_id: int, rows: Sequence[Row[Any]]) -> 
     return [entry(row, site_codes) for row in rows]
 
 
-async def refuse_taken(tx: AsyncConnection, name: str, *, field: str = "name") -> None:
+async def refuse_taken(tx: AsyncConnection, name: str) -> None:
     """A host name leads to one place: refused if any team has it already."""
     existing = (await tx.execute(select(domains.c.id).where(domains.c.name == name))).first()
     if existing is not None:
-        raise Refused(f"{field}: {name} is here already: domain list, or domain attach {name} site=…", field=field)
+        raise Refused(f"name: {name} is here already: domain list, or domain attach {name} site=…", field="name")
 
 
 async def is_due(tx: AsyncConnection, now: datetime) -> bool:
@@ -146,8 +146,8 @@ def first_steps(status: str, provider: str | None) -> list[Step]:
     ]  # fmt: skip
 
 
-def read_name(text: str, *, field: str = "name") -> str:
-    """A host name as DNS has it, from what people paste. Raises Refused at `field`."""
+def read_name(text: str) -> str:
+    """A host name as DNS has it, from what people paste. Raises Refused at `name`."""
     word = text.strip().lower()
     try:
         word = urlsplit(word).hostname or "" if "://" in word else word.partition("/")[0]
@@ -155,7 +155,7 @@ def read_name(text: str, *, field: str = "name") -> str:
         word = ""
     word = word.removesuffix(".")
     if "*" in word:
-        raise Refused(f"{field}: {text!r} is a wildcard: add each host name by itself", field=field)
+        raise Refused(f"name: {text!r} is a wildcard: add each host name by itself", field="name")
     try:
         name = word.encode("idna").decode().lower()
     except UnicodeError:
@@ -166,7 +166,7 @@ def read_name(text: str, *, field: str = "name") -> str:
         for label in labels
     )
     if not fine or len(labels) < 2 or not is_host(name) or labels[-1].isdecimal() or _is_address(name):
-        raise Refused(f"{field}: {text!r} is not a domain name: write brand.com", field=field)
+        raise Refused(f"name: {text!r} is not a domain name: write brand.com", field="name")
     return name
 
 

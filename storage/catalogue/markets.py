@@ -111,10 +111,10 @@ def read_market(word: str, *, field: str = "market") -> str:
     raise Refused(f"{field}: no country {word!r}: write its two letters, e.g. DE", field=field)
 
 
-def read_locale(word: str, *, field: str = "locale") -> str:
-    """A locale as `de` or `de-AT`. Raises Refused at `field`."""
+def read_locale(word: str) -> str:
+    """A locale as `de` or `de-AT`. Raises Refused at `locale`."""
     try:
         locale = Locale.parse(word.strip().replace("-", "_"))
     except (ValueError, UnknownLocaleError):
-        raise Refused(f"{field}: no locale {word!r}: write e.g. de or de-AT", field=field) from None
+        raise Refused(f"locale: no locale {word!r}: write e.g. de or de-AT", field="locale") from None
     return "-".join(part for part in (locale.language, locale.territory) if part)

@@ -82,7 +82,7 @@ async def record(
         key = await ensure_key(tx, box, account.team_id)
         await queries.ensure_codec(tx)
         if not report.totals:
-            await _withdraw(tx, account, report, {player_key(key, account.id, word) for word in by_player}, now)
+            await _withdraw(tx, account, report, {player_key(key, account.id, word) for word in by_player})
     done = RecordedPlayers(players=len(by_player))
     words = sorted(by_player)
     for start in range(0, len(words), _CHUNK):
@@ -97,9 +97,7 @@ async def record(
     return done
 
 
-async def _withdraw(
-    tx: AsyncConnection, account: Row[Any], report: PlayerReport, keys: set[str], now: datetime
-) -> None:
+async def _withdraw(tx: AsyncConnection, account: Row[Any], report: PlayerReport, keys: set[str]) -> None:
     """Days of the report's window on which players did something who are not in it any more: they did nothing."""
     d, p = player_days.c, players.c
     within = d.account_id == account.id, d.day.between(report.first, report.last)

@@ -1,5 +1,6 @@
 """A hub's runtime without a server, spoken to by commands, and stand-ins as threads on loopback."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -72,7 +73,8 @@ class Hub:
         """Do all the syncing that is due now."""
         for _ in range(6):
             await sync.tick(self.runtime)
-            await sync.of(self.runtime).finished()
+            while going := sync.of(self.runtime).going:
+                await asyncio.gather(*going, return_exceptions=True)
 
 
 @asynccontextmanager

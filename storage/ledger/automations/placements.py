@@ -28,20 +28,20 @@ class PlacementClicks(msgspec.Struct, frozen=True, kw_only=True):
     cost: int
 
 
-def check_placement_rule(action: Action, condition: Condition, *, field: str = "rule") -> None:
-    """Raises Refused at `field` for what is not known of a placement, or not by the hour."""
+def check_placement_rule(action: Action, condition: Condition) -> None:
+    """Raises Refused at `rule` for what is not known of a placement, or not by the hour."""
     if action.noun != "placement":
         return
     for comparison in condition.comparisons:
         if comparison.measure in REVENUE or comparison.measure in {"site_visits", "outgoing", "ctr"}:
             raise Refused(
-                f"{field}: {comparison.measure} is not known by placement: compare spend, registrations or FTDs, "
-                "for instance with payout, what an FTD brings", field=field,
+                f"rule: {comparison.measure} is not known by placement: compare spend, registrations or FTDs, "
+                "for instance with payout, what an FTD brings", field="rule",
             )  # fmt: skip
         if comparison.window.endswith("h"):
-            raise Refused(f"{field}: placements are counted by the day: write today or over 2d", field=field)
+            raise Refused("rule: placements are counted by the day: write today or over 2d", field="rule")
         if comparison.window == "start" or (comparison.window.endswith("d") and int(comparison.window[:-1]) > DAYS - 1):
-            raise Refused(f"{field}: placements are counted for {DAYS - 1} days: write over 30d", field=field)
+            raise Refused(f"rule: placements are counted for {DAYS - 1} days: write over 30d", field="rule")
 
 
 def with_uploaded(

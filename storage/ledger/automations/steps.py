@@ -77,8 +77,8 @@ def may_act(terms: Terms, now: datetime) -> bool:
     return not terms.schedule or in_schedule(terms.schedule, now.astimezone(ZoneInfo(terms.timezone)))
 
 
-def read_schedule(text: str, *, field: str = "schedule") -> str:
-    """`mon-fri 09:00-18:00; sat 10:00-14:00` in its plainest form. Raises Refused at `field`."""
+def read_schedule(text: str) -> str:
+    """`mon-fri 09:00-18:00; sat 10:00-14:00` in its plainest form. Raises Refused at `schedule`."""
     parts = []
     for part in text.replace("–", "-").split(";"):
         words = part.strip().lower().split()
@@ -87,9 +87,11 @@ def read_schedule(text: str, *, field: str = "schedule") -> str:
             hours = words[1:] if words and words[0][0].isalpha() else words
             first, last = _hours(hours[0]) if hours else ("00:00", "00:00")
             if not words or len(hours) > 1 or (hours and first == last):
-                raise Refused("", field=field)
+                raise Refused("", field="schedule")
         except (Refused, IndexError, ValueError):
-            raise Refused(f"{field}: {part.strip()!r} are no hours: write mon-fri 09:00-18:00", field=field) from None
+            raise Refused(
+                f"schedule: {part.strip()!r} are no hours: write mon-fri 09:00-18:00", field="schedule"
+            ) from None
         parts.append(f"{','.join(WEEKDAYS[day - 1] for day in days)} {first}-{last}")
     return "; ".join(parts)
 

@@ -27,25 +27,27 @@ def new_secret() -> str:
     return PREFIX + b64encode(secrets.token_bytes(32)).decode()
 
 
-def check_secret(text: str, *, field: str = "webhook_secret") -> str:
-    """A secret as typed: `whsec_` and 24 to 64 bytes in base64. Raises Refused at `field` without repeating it."""
-    if not 24 <= len(_bytes_of(text.strip(), field)) <= 64:
-        raise Refused(f"{field}: a secret has 24 to 64 bytes", field=field)
+def check_secret(text: str) -> str:
+    """A secret as typed: `whsec_` and 24 to 64 bytes in base64. Raises Refused, without repeating it."""
+    if not 24 <= len(_bytes_of(text.strip())) <= 64:
+        raise Refused("webhook_secret: a secret has 24 to 64 bytes", field="webhook_secret")
     return PREFIX + text.strip().removeprefix(PREFIX)
 
 
-def _bytes_of(secret: str, field: str) -> bytes:
+def _bytes_of(secret: str) -> bytes:
     try:
         return b64decode(secret.removeprefix(PREFIX), validate=True)
     except (binascii.Error, ValueError):
-        raise Refused(f"{field}: a secret is whsec_ and base64: leave it out to have one made", field=field) from None
+        raise Refused(
+            "webhook_secret: a secret is whsec_ and base64: leave it out to have one made", field="webhook_secret"
+        ) from None
 
 
 def signed(call: WebhookCall, *, key: str, secret: str, now: datetime) -> Outgoing:
     """The request: `key` is the message's id, the same at every try, so that the receiver takes it once."""
     at = str(int(now.timestamp()))
     content = f"{key}.{at}.{call.body}".encode()
-    digest = hmac.new(_bytes_of(secret, "webhook_secret"), content, hashlib.sha256).digest()
+    digest = hmac.new(_bytes_of(secret), content, hashlib.sha256).digest()
     headers = {
         "content-type": "application/json", "webhook-id": key, "webhook-timestamp": at,
         "webhook-signature": f"v1,{b64encode(digest).decode()}",

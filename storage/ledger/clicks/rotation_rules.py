@@ -98,8 +98,8 @@ def _offers(then: Any, number: int, codes: Mapping[str, str]) -> list[dict[str, 
     return [{"offer": share.offer, "weight": share.weight} for share in shares]
 
 
-def read_share(target: Any, codes: Mapping[str, str] | None = None, *, field: str = "rules") -> Share:
-    """`code`, `code:weight` or `{"offer": code, "weight": n}`. Raises Refused at `field`."""
+def read_share(target: Any, codes: Mapping[str, str]) -> Share:
+    """`code`, `code:weight` or `{"offer": code, "weight": n}`. Raises Refused at `rules`."""
     if isinstance(target, dict):
         code, weight = str(target.get("offer", "")), target.get("weight", 1)
     else:
@@ -107,14 +107,12 @@ def read_share(target: Any, codes: Mapping[str, str] | None = None, *, field: st
         weight = text or 1
     code = code.strip().lower()
     if not re.fullmatch(r"\d{1,7}", str(weight)) or int(weight) > MAX_WEIGHT:
-        raise Refused(f"{code}: weight {weight!r} is not a whole number from 0 to {MAX_WEIGHT:,}", field=field)
-    if codes is None:
-        return Share(code, int(weight))
+        raise Refused(f"{code}: weight {weight!r} is not a whole number from 0 to {MAX_WEIGHT:,}", field="rules")
     if code not in codes:
         valid = sorted(set(codes.values()))
         near = difflib.get_close_matches(code, valid, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(valid) or 'none'}"
-        raise Refused(f"no offer {code!r}: {hint}", field=field)
+        raise Refused(f"no offer {code!r}: {hint}", field="rules")
     return Share(codes[code], int(weight))
 
 

@@ -31,19 +31,19 @@ _OPERATORS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] =
 _LARGEST = 10**30  # of a number in a formula, and of what comes of it
 
 
-def read_formula(text: str, *, field: str = "own") -> Measure:
+def read_formula(text: str) -> Measure:
     """What a formula gives for a row: a number in whole units; None where a part of it is not known,
     divides by 0 or passes 10^30.
 
-    Numbers, measures, `+ - * /` and brackets. Raises Refused at `field`, naming the part that cannot be read.
+    Numbers, measures, `+ - * /` and brackets. Raises Refused at `own`, naming the part that cannot be read.
     """
     if len(text) > LONGEST:
-        raise Refused(f"{field}: a formula may have {LONGEST} characters at most", field=field)
+        raise Refused(f"own: a formula may have {LONGEST} characters at most", field="own")
     try:
         tree = ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError, MemoryError, RecursionError):
-        raise Refused(f"{field}: {text!r} is no formula: write e.g. profit / commission * 100", field=field) from None
-    return _node(tree.body, field)
+        raise Refused(f"own: {text!r} is no formula: write e.g. profit / commission * 100", field="own") from None
+    return _node(tree.body)
 
 
 def with_own(report: MergedReport, columns: Mapping[str, Measure]) -> MergedReport:
@@ -60,38 +60,36 @@ def with_own(report: MergedReport, columns: Mapping[str, Measure]) -> MergedRepo
     )  # fmt: skip
 
 
-def _node(node: ast.expr, field: str) -> Measure:
+def _node(node: ast.expr) -> Measure:
     if (
         isinstance(node, ast.Constant)
         and isinstance(number := node.value, int | float)
         and not isinstance(number, bool)
     ):
-        return _constant(number, field)
+        return _constant(number)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        inner = _node(node.operand, field)
+        inner = _node(node.operand)
         return lambda row: None if (value := inner(row)) is None else -value
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
-        return _calculation(_OPERATORS[type(node.op)], _node(node.left, field), _node(node.right, field))
+        return _calculation(_OPERATORS[type(node.op)], _node(node.left), _node(node.right))
     if isinstance(node, ast.Name | ast.Attribute):
-        return _measure(ast.unparse(node).lower(), field)
+        return _measure(ast.unparse(node).lower())
     part = ast.unparse(node)
-    raise Refused(
-        f"{field}: {part!r} cannot be used: a formula has numbers, measures, + - * / and brackets", field=field
-    )
+    raise Refused(f"own: {part!r} cannot be used: a formula has numbers, measures, + - * / and brackets", field="own")
 
 
-def _constant(written: int | float, field: str) -> Measure:
+def _constant(written: int | float) -> Measure:
     if abs(written) > _LARGEST:  # `1e400` is read as infinity
-        raise Refused(f"{field}: the number is too large", field=field)
+        raise Refused("own: the number is too large", field="own")
     number = Fraction(str(written))
     return lambda _row: number
 
 
-def _measure(name: str, field: str) -> Measure:
+def _measure(name: str) -> Measure:
     try:
         read = measure(name)
     except Refused as error:
-        raise Refused(str(error).replace("sort:", f"{field}:", 1), field=field) from None
+        raise Refused(str(error).replace("sort:", "own:", 1), field="own") from None
     if name.partition(".")[0] not in AMOUNTS:
         return read
     return lambda row: None if (value := read(row)) is None else Fraction(value) / 1_000_000

@@ -18,7 +18,6 @@ from storage.ledger.facts import Report, RevenueRow
 from storage.ledger.revenue.packed_rows import PackedRows
 from storage.ledger.revenue.sanity import COUNTS, MEASURES, Key, Values, measures_not_zero, values_of
 
-_VISITS = (MEASURES.index("visits"),)
 _EVENTS = tuple(map(MEASURES.index, ("registrations", "first_deposits", "deposits", "qualified")))
 _MONEY = tuple(range(COUNTS, len(MEASURES)))
 _KINDS = (range(COUNTS), _MONEY)

@@ -211,4 +211,4 @@ def test_rules_read_back_as_they_are_stored() -> None:
     assert read_rules(rules, ["a", "b"]) == rules
     assert spoken(rules[0]) == "country=DE,AT and hours=9-18 → a:3, b"
     assert read_rules("", []) == []
-    assert read_share("a:7").weight == 7
+    assert read_share("a:7", {"a": "1"}).weight == 7
