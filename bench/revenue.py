@@ -205,7 +205,7 @@ class RevenueStage:
         """Be as right after a sync, before pages are made."""
         async with self.database.begin() as tx:
             await tx.execute(delete(report_pages))
-        PAGES.forget()
+        PAGES.clear()
 
     async def report(self) -> PagedReport:
         query = ReportQuery(
@@ -243,7 +243,7 @@ async def work(database_url: str, platform_url: str) -> dict[str, float]:
     await stage.sync(first, last)
     result |= {"again": time.process_time() - spent, "written": float(before != await stage.counted())}
     result |= {"rows": before[0], "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
-    PAGES.forget()
+    PAGES.clear()
     result["cold"] = await timed(stage)
     result["warm"] = statistics.median([await timed(stage) for _ in range(9)])
     result["restated"], result["after"] = await restated(stage, last - timedelta(days=3))

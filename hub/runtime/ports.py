@@ -2,7 +2,6 @@
 
 import asyncio
 import copy
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, timedelta
@@ -27,6 +26,7 @@ from hub.runtime.room_titles import title_of
 from hub.runtime.settings import Settings
 from hub.runtime.tracing import tracer
 from storage.imports.imports import packed
+from storage.ledger.bounded_cache import BoundedCache
 from storage.ledger.errors import CasinoFluxError, ConnectorError, Refused, TooLong
 from storage.ledger.facts import PlayerReport, Report
 from storage.ledger.revenue.report_parts import ReportParts as UploadParts
@@ -48,7 +48,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 SAMPLE_DAYS = 7
-KEPT_CHARTS = 32  # pictures; most digests of one moment hold the same
+MOST_CHARTS = 32  # in memory; most digests of one moment hold the same
 _FETCH_FEWER_DAYS = "discard the report and fetch fewer days at once: sync now from=… to=…"
 _SHORT = {"requests_per_second": 20.0}  # a person is waiting for the answer
 
@@ -60,7 +60,7 @@ class HubPorts:
         self._settings = settings
         self._helper = helper
         self._report_url = settings.database_url
-        self._charts: OrderedDict[Chart, bytes] = OrderedDict()
+        self._charts: BoundedCache[Chart, bytes] = BoundedCache(MOST_CHARTS, lambda _: 1)
         self.listeners: list[Callable[[], Awaitable[None]]] = []
 
     def registrar_credentials(self, kind: str, fields: dict[str, Any]) -> dict[str, str]:
@@ -131,16 +131,15 @@ class HubPorts:
             return None
 
     async def draw(self, chart: Chart) -> bytes | None:
-        if chart in self._charts:
-            return self._charts[chart]
+        if (drawn := self._charts.get(chart)) is not None:
+            return drawn
         try:
-            self._charts[chart] = drawn = await self.run_in_helper(draw, chart)
+            drawn = bytes(await self.run_in_helper(draw, chart))
         except CasinoFluxError as error:
             log.warning("a chart was not drawn", error=str(error))
             return None
-        if len(self._charts) > KEPT_CHARTS:
-            self._charts.popitem(last=False)
-        return bytes(drawn)
+        self._charts.put(chart, drawn)
+        return drawn
 
     async def room_title(self, face: str, room: str, *, token: str | None = None) -> str:
         return await title_of(self._settings, face, room, token=token)

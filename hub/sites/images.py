@@ -1,9 +1,11 @@
 """Logos and pictures over HTTP, under their content's name on the hub and on every site's domain."""
 
 from hub.runtime.runtime import Runtime
-from hub.sites.byte_cache import ByteCache
 from hub.sites.pages import Page
 from storage.catalogue import images
+from storage.ledger.bounded_cache import BoundedCache
+
+MOST_BYTES = 16_000_000  # of pictures in memory
 
 _HEADERS = (
     (b"content-type", b"image/webp"),
@@ -19,7 +21,7 @@ class Images:
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
-        self._cache: ByteCache[str, bytes] = ByteCache(len)
+        self._cache: BoundedCache[str, bytes] = BoundedCache(MOST_BYTES, len)
 
     async def page(self, path: str) -> Page | None:
         """The picture at an address; None if there is none."""

@@ -4,10 +4,12 @@ import asyncio
 
 from hub.runtime.runtime import Runtime
 from hub.sites import pages
-from hub.sites.byte_cache import ByteCache
 from hub.sites.pages import Page
 from storage.catalogue import site_files
 from storage.catalogue.site_snapshot import Served
+from storage.ledger.bounded_cache import BoundedCache
+
+MOST_BYTES = 16_000_000  # of files in memory
 
 
 class OwnFiles:
@@ -20,7 +22,7 @@ class OwnFiles:
 
     def forget(self) -> None:
         """Something configured has changed: make them again."""
-        self._cache: ByteCache[tuple[object, ...], Page] = ByteCache(_size)
+        self._cache: BoundedCache[tuple[object, ...], Page] = BoundedCache(MOST_BYTES, _size)
 
     async def page(self, site: Served, base: str, path: str) -> Page | None:
         """The answer for a file of the site; None if it has none of that path."""

@@ -1,7 +1,6 @@
 """Pages of reports: a bounded cache of them in memory, those of the usual reports in the database as well."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from typing import Any
@@ -12,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.ledger.bounded_cache import BoundedCache
 from storage.ledger.reports.cells import Cell
 from storage.ledger.reports.collapse import DayReader, View
 from storage.ledger.reports.report_pages import Page, PagedReport, basis_of, page_of, version_of
@@ -46,35 +46,8 @@ _Coins = msgspec.defstruct(
 _coins: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(list[_Coins])  # type: ignore[valid-type]
 
 
-class PageCache:
-    """The pages last used, up to so many bytes."""
-
-    def __init__(self, limit: int = CACHE_BYTES) -> None:
-        self._limit = limit
-        self._size = 0
-        self._pages: OrderedDict[_Key, tuple[Page, Token]] = OrderedDict()
-
-    def get(self, key: _Key) -> tuple[Page, Token] | None:
-        page = self._pages.get(key)
-        if page is not None:
-            self._pages.move_to_end(key)
-        return page
-
-    def forget(self) -> None:
-        """Be as empty as after a start."""
-        self._pages.clear()
-        self._size = 0
-
-    def put(self, key: _Key, page: Page, token: Token) -> None:
-        before = self._pages.pop(key, None)
-        self._size += page.size - (before[0].size if before else 0)
-        self._pages[key] = page, token
-        while self._size > self._limit:
-            _, (dropped, _) = self._pages.popitem(last=False)
-            self._size -= dropped.size
-
-
-PAGES = PageCache()
+#: Pages in memory, those last used.
+PAGES: BoundedCache[_Key, tuple[Page, Token]] = BoundedCache(CACHE_BYTES, lambda cached: cached[0].size)
 
 
 def form_of(by: Sequence[str], currency: str) -> str:
@@ -83,7 +56,7 @@ def form_of(by: Sequence[str], currency: str) -> str:
 
 
 class Paging:
-    """A report as its pages are found: on the shelf, in the database, or made of cells now.
+    """A report as its pages are found: in memory, in the database, or made of cells now.
 
     `fresh` holds days that moved since they were settled, with their cells as they are now.
     """
@@ -98,7 +71,7 @@ class Paging:
         self._pages: dict[date, tuple[Page, Token]] = {}
 
     async def report(self) -> PagedReport:
-        """The report; what had to be made goes on the shelf."""
+        """The report; pages that had to be made are cached."""
         versions = await settled_versions(self._tx, self._query)
         self._versions = {day: version for day, version in versions.items() if day not in self._fresh}
         self._pages = {day: page for day in self._versions if (page := PAGES.get(self._key(day)))}
@@ -149,7 +122,7 @@ class Paging:
         if page.basis != basis_of(day, page.about, tokens.view):
             return False
         self._pages[day] = page, now
-        PAGES.put(self._key(day), page, now)
+        PAGES.put(self._key(day), (page, now))
         return True
 
     async def _make(self, raw: Mapping[date, bytes], view: View, tokens: "Tokens") -> None:
@@ -157,7 +130,7 @@ class Paging:
             page = page_of(day, _decoder.decode(cells), view)
             self._pages[day] = page, tokens.of(day, page)
             if self._versions[day] is not None:
-                PAGES.put(self._key(day), *self._pages[day])
+                PAGES.put(self._key(day), self._pages[day])
             await asyncio.sleep(0)  # clicks answered by the same process go on in between
 
 

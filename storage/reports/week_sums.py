@@ -5,13 +5,13 @@ at (`Tokens`): kept ones are either exactly what would be summed now, or recogni
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
 import msgspec
 
+from storage.ledger.bounded_cache import BoundedCache
 from storage.ledger.reports.cells import Cell
 from storage.ledger.reports.collapse import Block, Collapsing, View
 from storage.reports.report_pages import Token, Tokens
@@ -36,34 +36,8 @@ class Week(msgspec.Struct, frozen=True, kw_only=True):
         return len(self.block.rows) + len(self.block.unassigned)
 
 
-class WeekCache:
-    """The weeks last used, up to so many groups."""
-
-    def __init__(self, limit: int = MOST_GROUPS) -> None:
-        self._limit = limit
-        self._size = 0
-        self._weeks: OrderedDict[tuple[Any, ...], Week] = OrderedDict()
-
-    def get(self, key: tuple[Any, ...]) -> Week | None:
-        week = self._weeks.get(key)
-        if week is not None:
-            self._weeks.move_to_end(key)
-        return week
-
-    def forget(self) -> None:
-        """Be as empty as after a start."""
-        self._weeks.clear()
-        self._size = 0
-
-    def put(self, key: tuple[Any, ...], week: Week) -> None:
-        before = self._weeks.pop(key, None)
-        self._size += week.groups - (before.groups if before else 0)
-        self._weeks[key] = week
-        while self._size > self._limit:
-            self._size -= self._weeks.popitem(last=False)[1].groups
-
-
-WEEKS = WeekCache()
+#: Weeks in memory, those last used.
+WEEKS: BoundedCache[tuple[Any, ...], Week] = BoundedCache(MOST_GROUPS, lambda week: week.groups)
 
 
 class WeekSums:

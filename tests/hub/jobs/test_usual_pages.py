@@ -66,7 +66,7 @@ async def test_pages_come_by_themselves_when_nothing_is_merged_any_more(opened: 
         assert await kept_after(SECOND) == 0
         assert await ngr(database, books) == 4  # before there are pages
         assert await kept_after(PAUSE) == 4  # two days by offer and by campaign
-        PAGES.forget()
+        PAGES.clear()
         assert await ngr(database, books) == 4
         assert await kept_after(SECOND) == 4
         assert not runtime.state["pages"].is_waiting

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from sqlalchemy import select
 
-from hub.sites import byte_cache
+from hub.sites import own_files
 from hub.sites.own_page import script
 from storage.ledger.errors import Refused
 from storage.tables import clicks, site_views
@@ -218,7 +218,7 @@ async def test_a_page_of_ones_own_files_has_our_footer_and_links_and_an_origin_o
 async def test_files_of_a_page_are_packed_where_that_helps_and_kept_within_bounds(
     opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(byte_cache, "MOST_BYTES", 250_000)
+    monkeypatch.setattr(own_files, "MOST_BYTES", 250_000)
     pictures = {f"{n}.jpg": bytes([n]) * 100_000 for n in range(5)}
     files = {"index.html": b"<p>{site}</p>", "second.HTML": b"<body>{site}</body>", "a.css": b"p{}" * 90, **pictures}
     async with measuring(opened, tmp_path) as team:
@@ -229,6 +229,6 @@ async def test_files_of_a_page_are_packed_where_that_helps_and_kept_within_bound
         for path, content in pictures.items():
             got = await team.get(f"/s/top/{path}", headers=zipped)
             assert (got.header("content-encoding"), got.body) == ("", content)
-        assert 0 < team.sites.files._cache.size <= byte_cache.MOST_BYTES
+        assert 0 < team.sites.files._cache.size <= own_files.MOST_BYTES
         assert (await send(team, "site files", None, site="top", remove=True)).files == 0
         assert (await team.get("/s/top/1.jpg")).status == 404

@@ -17,12 +17,11 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from storage.clicks.queries import ensure_codec
 from storage.db import touch_marks
 from storage.db.engine import Database
-from storage.ledger.reports.report_pages import Page
 from storage.reports import merged_report as merged_report_module
 from storage.reports import rates, settle, usual_pages, week_sums
 from storage.reports.merged_report import ReportQuery, merged_report, paged_report, summed_report
 from storage.reports.rates import StoredRate
-from storage.reports.report_pages import PAGES, PageCache
+from storage.reports.report_pages import PAGES
 from storage.tables import merged, offers, teams, user_agents
 from storage.tables import report_pages as kept_pages
 from tests.storage.books import FIRST, UTC_ZONE, Books, at, build, later, row
@@ -104,8 +103,8 @@ class Story:
             await with_pages(self.database)
             return
         if what == "forget":
-            PAGES.forget()
-            week_sums.WEEKS.forget()
+            PAGES.clear()
+            week_sums.WEEKS.clear()
             return
         async with self.database.begin() as tx:
             await getattr(self, what)(tx, item, other)
@@ -222,7 +221,7 @@ async def test_after_a_restart_pages_come_from_the_database_and_only_what_was_re
         await settled(database)
         async with database.begin() as tx:
             await tx.execute(update(merged).where(merged.c.day == FIRST).values(cells=b"not read any more"))
-        PAGES.forget()
+        PAGES.clear()
         async with database.read() as tx:
             before = await books.report(tx, "day", "offer", last=later(4))
             assert [row.commission for row in before.rows] == [0, 1, 2, 3, 4]
@@ -263,13 +262,13 @@ async def test_pages_of_many_days_are_made_the_latest_first_and_a_day_that_moved
         async with database.begin() as tx:
             await books.sync(tx, "acme", [row(later(1), ngr=50)], now=at(later(many + 6)), days=(later(1), later(1)))
         await settle.settle_all(database, UTC_ZONE)
-        PAGES.forget()
+        PAGES.clear()
         async with database.read() as tx:
             before = await both(tx, books, "day", "offer")  # of cells where the page is one of other cells
         assert await with_pages(database, at(later(many + 6))) == 1
         async with database.begin() as tx:
             await tx.execute(update(merged).values(cells=b"not read any more"))
-        PAGES.forget()
+        PAGES.clear()
         async with database.read() as tx:
             assert await books.report(tx, "day", "offer", last=later(4)) == before
 
@@ -284,15 +283,3 @@ async def test_days_settled_before_they_had_versions_are_read_from_their_cells(o
         async with database.begin() as tx:
             await tx.execute(update(merged).values(version=None))
             assert (await both(tx, books, "day", "offer")).totals.ngr == 1
-
-
-@pytest.mark.slow_on_postgresql
-def test_the_shelf_keeps_what_was_used_last_within_its_bytes() -> None:
-    page = msgspec.convert([b"x" * 1000, b"", [], 0, False, {}, [], b""], Page)
-    shelf = PageCache(limit=3 * page.size)
-    for n in range(3):
-        shelf.put((1, "day:EUR", later(n), n), page, ())
-    assert shelf.get((1, "day:EUR", later(0), 0))
-    shelf.put((1, "day:EUR", later(3), 3), page, ())
-    held = [n for n in range(4) if shelf.get((1, "day:EUR", later(n), n))]
-    assert held == [0, 2, 3]

@@ -1,4 +1,4 @@
-"""A cache of what is sent to visitors, bounded by bytes: what was not asked for the longest is evicted first."""
+"""A cache of bounded size: what was not asked for the longest is evicted first."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -7,13 +7,12 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
-MOST_BYTES = 16_000_000  # of each cache
 
+class BoundedCache(Generic[K, V]):
+    """Least recently used values whose sizes, as `size_of` says, sum up to `most` at most."""
 
-class ByteCache(Generic[K, V]):
-    """Least recently used values; `size_of` says how many bytes one has."""
-
-    def __init__(self, size_of: Callable[[V], int]) -> None:
+    def __init__(self, most: int, size_of: Callable[[V], int]) -> None:
+        self._most = most
         self._size_of = size_of
         self._values: OrderedDict[K, V] = OrderedDict()
         self.size = 0
@@ -26,10 +25,13 @@ class ByteCache(Generic[K, V]):
         return value
 
     def put(self, key: K, value: V) -> None:
-        """Cache a value, unless the key has one, and evict what does not fit beside it."""
-        if key in self._values:
-            return
+        """Cache a value in place of the key's former one, and evict what does not fit beside it."""
+        before = self._values.pop(key, None)
+        self.size += self._size_of(value) - (0 if before is None else self._size_of(before))
         self._values[key] = value
-        self.size += self._size_of(value)
-        while self.size > MOST_BYTES:
+        while self.size > self._most:
             self.size -= self._size_of(self._values.popitem(last=False)[1])
+
+    def clear(self) -> None:
+        self._values.clear()
+        self.size = 0
