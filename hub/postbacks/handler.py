@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from ipaddress import ip_address
@@ -24,6 +24,7 @@ from hub.runtime.tracing import tracer
 from storage.clicks.queries import codec, ensure_codec
 from storage.db import config_version, tasks
 from storage.db.bulk_sql import RowBatch
+from storage.db.deferred_transaction import DeferredTransaction, StoredMeanwhile
 from storage.db.engine import T, Work
 from storage.db.spool_file import MOMENT, left_folders, spool_folder
 from storage.db.unavailable import is_unavailable
@@ -48,6 +49,7 @@ MOST_TOGETHER = 128  # placed without a pause: clicks of this process wait meanw
 LONGEST_GATHERING = 0.002  # seconds
 ENOUGH_FOR_TWO = 48  # requests of which PostgreSQL gets one half while the senders of the other are answered
 LONGEST_UNANSWERED = 0.005  # seconds
+LOCKS_AFTER_CONFLICT = 100  # batches
 FRESH, FRESH_EVERY = timedelta(minutes=15), timedelta(seconds=2)
 OLD, OLD_EVERY = timedelta(hours=48), timedelta(minutes=10)
 _METHODS = frozenset({"GET", "POST"})  # the others count nothing
@@ -85,6 +87,7 @@ class Postbacks:
         self._last = 0, 0.0  # requests of the last batch, and the seconds it took
         self._unanswered: list[tuple[_WaitingRequest, Received]] = []  # stored, and not answered yet
         self._answer_timer: asyncio.TimerHandle | None = None
+        self._batches_to_lock = 0  # the next so many are placed with their accounts locked
         self._size = 0  # bytes of the table of requests on PostgreSQL
         self._looked: dict[timedelta, datetime] = {}
         self.counts: dict[str, int] = {}
@@ -352,9 +355,21 @@ class Postbacks:
 
     async def _write(self, entries: Sequence[Entry]) -> list[Received]:
         processor = self.processor()
-        done = await self.run(lambda tx: place(tx, entries, processor), lock_of(entries))
-        self._size = processor.size
-        return done
+        try:
+            return await self._place(entries, processor)
+        finally:
+            self._size = processor.size
+
+    async def _place(self, entries: Sequence[Entry], processor: ConversionProcessor) -> list[Received]:
+        """Place requests: without a lock, unless others of their accounts are, or lately were, placed meanwhile."""
+        if self._runtime.database.defers and not self._batches_to_lock:
+            try:
+                return await self.run_deferred(lambda tx: place(tx.connection, entries, processor, tx))
+            except StoredMeanwhile:
+                self._batches_to_lock = LOCKS_AFTER_CONFLICT
+                entries = [self._prepared(entry.postback_request) for entry in entries]
+        self._batches_to_lock = max(0, self._batches_to_lock - 1)
+        return await self.run(lambda tx: place(tx, entries, processor), lock_of(entries))
 
     async def _store_once(self, requests: list[PostbackRequest]) -> None:
         """Place requests out of a spool, those that are not stored yet."""
@@ -376,6 +391,10 @@ class Postbacks:
     async def run(self, work: Work[T], lock: str = "") -> T:
         """Run `work(tx)` in a short write transaction, begun with `lock`; it may await nothing but the database."""
         return await self._runtime.database.run(work, patience=self._patience, lock=lock)
+
+    async def run_deferred(self, work: Callable[[DeferredTransaction], Awaitable[T]]) -> T:
+        """Run `work` as `Database.run_deferred` does."""
+        return await self._runtime.database.run_deferred(work)
 
     def patience(self, now: datetime) -> timedelta | None:
         """How old a waiting request may be to be looked at now; None if it is too soon to look again."""

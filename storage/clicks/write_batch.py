@@ -43,7 +43,7 @@ from storage.clicks.write_jobs import (
     visitor_keys,
 )
 from storage.db.batch_connection import BatchConnection, PostgresBatchConnection
-from storage.db.unavailable import sqlstate_of
+from storage.db.deferred_transaction import raising_stored_meanwhile
 from storage.ledger.clicks.click_id import first_id_at
 from storage.ledger.clicks.visitor import Recognition, offer_place, site_place, visitor_id
 
@@ -53,7 +53,6 @@ DAY = timedelta(hours=24)
 TOUCH_EVERY = 1.0  # seconds
 NO_ROWS = "[]"  # as JSON
 
-DIVISION_BY_ZERO, UNIQUE_VIOLATION = "22012", "23505"
 MOST_AGENTS = 10_000  # whose keys are remembered from one piece of a spool to the next
 
 Query = Callable[..., Awaitable[Sequence[tuple[Any, ...]]]]
@@ -167,10 +166,6 @@ class WriterState:
             )  # fmt: skip
 
 
-class StoredMeanwhile(Exception):
-    """Another process kept a visitor of the batch meanwhile, or a click of it is stored already; nothing of it is."""
-
-
 class Batch:
     """Everything one transaction writes."""
 
@@ -254,12 +249,8 @@ class Batch:
             [RollupRow(*key, *row) for key, row in sorted(rollup.items())],
             [FaultRow(*key, n) for key, n in sorted(failed.items())], [TouchMark(*mark) for mark in self._marks],
         )  # fmt: skip
-        try:
+        with raising_stored_meanwhile():  # a visitor kept by another process, or a click that is stored already
             await query(POSTGRES_BATCH, _as_json(kept), records, *map(_as_json, rows), self._since, len(kept))
-        except Exception as error:
-            if sqlstate_of(error) in (DIVISION_BY_ZERO, UNIQUE_VIOLATION):
-                raise StoredMeanwhile from None
-            raise
 
     async def _decide(self) -> None:
         state = self._state

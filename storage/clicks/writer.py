@@ -19,10 +19,11 @@ import structlog
 from storage.clicks.bursts import BurstCounter
 from storage.clicks.spool import Drain, MemorySpool, Spool, record_of
 from storage.clicks.visitors import FurtherKeys, ProcessVisitors, SharedVisitors
-from storage.clicks.write_batch import DAY, Batch, Counts, FaultKey, StoredMeanwhile, WriterState
+from storage.clicks.write_batch import DAY, Batch, Counts, FaultKey, WriterState
 from storage.clicks.write_jobs import ClickJob, Job, RollupKey, recognise, seen_rows, visitor_keys
 from storage.db import tasks
 from storage.db.batch_connection import PostgresBatchConnection, batch_connection
+from storage.db.deferred_transaction import StoredMeanwhile
 from storage.db.engine import Database
 from storage.db.spool_file import orphans
 from storage.db.unavailable import DatabaseUnavailable, is_unavailable

@@ -34,6 +34,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.base import Executable
 
+from storage.db.deferred_transaction import DeferredTransaction
 from storage.db.direct_sqlite import SyncConnection
 from storage.db.postgres_connection import driver_of
 
@@ -215,13 +216,31 @@ class PlainStatement:
             await tx.execute(self._statement, parameters)
 
 
-class RowBatch:
-    """New rows of one transaction: inserted at once, on PostgreSQL by one statement for all tables in `store`."""
+class Condition(NamedTuple):
+    """What must hold for rows to be stored on PostgreSQL: `part` of a WITH, and a `result` that divides by zero if it
+    does not hold; in both {0}, {1} … stand for parameters, which have these `values`."""
 
-    def __init__(self, tx: AsyncConnection, ids: Mapping[str, list[int]] | None) -> None:
+    part: str
+    result: str
+    values: tuple[Any, ...]
+
+
+class RowBatch:
+    """New rows of one transaction: inserted at once, on PostgreSQL by one statement for all tables in `store`.
+
+    If a transaction is `deferred` that statement is all of it unless `begin` is called, and stores nothing where the
+    `condition` does not hold.
+    """
+
+    def __init__(
+        self, tx: AsyncConnection, ids: Mapping[str, list[int]] | None, *,
+        deferred: DeferredTransaction | None = None, condition: Condition | None = None,
+    ) -> None:  # fmt: skip
         """`ids`: new ones of PostgreSQL's sequences, by table, in order; None inserts at once everywhere."""
         self._tx = tx
         self._ids = ids
+        self._deferred = deferred
+        self._condition = condition
         self._ones: dict[BulkTable, tuple[list[int], list[tuple[Any, ...]]]] = {}
 
     async def insert(self, table: BulkTable, rows: Sequence[tuple[Any, ...]]) -> list[int]:
@@ -246,21 +265,42 @@ class RowBatch:
             self._ones.setdefault(table, ([], []))[1].extend(rows)
 
     async def store(self) -> None:
-        """Have all of them in the tables."""
-        if self._ones:
-            ones, self._ones = self._ones, {}
-            statement = _insert_all(tuple((table, bool(ids)) for table, (ids, _) in ones.items()))
-            await driver_fetch(self._tx, statement, *(table.as_json(*columns) for table, columns in ones.items()))
+        """Have all of them in the tables. Raises StoredMeanwhile if the transaction is deferred."""
+        if not self._ones:
+            return
+        ones, self._ones = self._ones, {}
+        tables = tuple((table, bool(ids)) for table, (ids, _) in ones.items())
+        values = [table.as_json(*columns) for table, columns in ones.items()]
+        condition = self._condition
+        if self._deferred is None:
+            await driver_fetch(self._tx, _insert_all(tables), *values)
+        elif condition is None or self._deferred.begun:
+            await self._deferred.write(_insert_all(tables), *values)
+        else:
+            statement = _insert_all(tables, condition.part, condition.result, len(condition.values))
+            await self._deferred.write(statement, *condition.values, *values)
 
 
 @cache
-def _insert_all(tables: tuple[tuple[BulkTable, bool], ...]) -> str:
-    """One statement for the rows of several tables, each a parameter; foreign keys are looked at when it ends."""
+def _insert_all(
+    tables: tuple[tuple[BulkTable, bool], ...], part: str = "", result: str = "1", parameters: int = 0
+) -> str:
+    """One statement for the rows of several tables, each a parameter; foreign keys are looked at when it ends.
+
+    What a condition consists of comes first, with so many parameters.
+    """
+    marks = [f"${n}" for n in range(1, parameters + 1)]
     inserts = [
         f"t{n} AS ({json_insert(n, table.table, ('id', *table.names) if numbered else table.names)})"
-        for n, (table, numbered) in enumerate(tables, 1)
+        for n, (table, numbered) in enumerate(tables, parameters + 1)
     ]
-    return f"WITH {', '.join(inserts)} SELECT 1"
+    parts = [part.format(*marks), *inserts] if part else inserts
+    return f"WITH {', '.join(parts)} SELECT {result.format(*marks)}"
+
+
+def array(numbers: Iterable[int]) -> str:
+    """Numbers as an array for a statement of PostgreSQL without parameters."""
+    return f"'{{{','.join(map(str, numbers))}}}'"
 
 
 def json_insert(number: int, table: Table, names: Sequence[str]) -> str:

@@ -15,11 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from storage.db import loop_share as limits
 from storage.db.cooperative import yield_control
 from storage.db.database_url import is_pooled, read_url
+from storage.db.deferred_transaction import DeferredTransaction
 from storage.db.direct_sqlite import DirectSqlite, run_without_suspending
 from storage.db.joined_work import Alone, JoinedWork
 from storage.db.loop_share import LoopShare
 from storage.db.pools import create_engine
-from storage.db.postgres_connection import driver_of
 from storage.db.reused_connection import ReusedConnection
 from storage.db.unavailable import (
     LOCKED,
@@ -128,33 +128,39 @@ class Database:
                     raise CommitUnknown from None
                 raise
 
-    @asynccontextmanager
-    async def _begin_locked(self, lock: str) -> AsyncIterator[AsyncConnection]:
-        """`begin` on PostgreSQL with a statement that locks rows: both are one round trip.
+    @property
+    def defers(self) -> bool:
+        """Whether it has `run_deferred`: PostgreSQL without PgBouncer, where each statement may find another server."""
+        return not (self.sqlite or self.pooled)
 
-        The driver itself begins and ends the transaction: by SQLAlchemy either takes the hub as long as a statement.
+    async def run_deferred(self, work: Callable[[DeferredTransaction], Awaitable[T]]) -> T:
+        """Run `work` on a connection where each statement is a transaction by itself, until it begins one.
+
+        Raises StoredMeanwhile if what it read is not so any more.
         """
         self.check()
-        if self.pooled:
-            async with self._postgres_transaction() as connection:
-                await connection.exec_driver_sql(lock)
-                yield connection
-            return
         async with self._reused.borrow() as connection:
-            driver = driver_of(connection)
+            transaction = DeferredTransaction(connection)
             try:
-                await driver.execute(f"BEGIN; {lock}")
-                yield connection
+                result = await work(transaction)
             except BaseException as error:
-                await _roll_back(connection, driver, leave=is_read_only(error))
+                await transaction.roll_back(leave=is_read_only(error))
                 raise
-            try:
-                await driver.execute("COMMIT")
-            except BaseException as error:
-                await connection.invalidate()
-                if is_lost(error):
-                    raise CommitUnknown from None
-                raise
+            await transaction.commit()
+            return result
+
+    async def _run_locked(self, work: Work[T], lock: str) -> T:
+        """`run` on PostgreSQL with a statement that locks rows: where that can be, both are one round trip."""
+        if not self.defers:
+            async with self.begin() as connection:
+                await connection.exec_driver_sql(lock)
+                return await work(connection)
+
+        async def locked(transaction: DeferredTransaction) -> T:
+            await transaction.begin(lock)
+            return await work(transaction.connection)
+
+        return await self.run_deferred(locked)
 
     @asynccontextmanager
     async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
@@ -189,8 +195,7 @@ class Database:
         """
         if self.direct is None:
             if lock:
-                async with self._begin_locked(lock) as tx:
-                    return await work(tx)
+                return await self._run_locked(work, lock)
             async with self.begin() as tx:
                 return await work(tx)
         if self.loop_share.is_busy:
@@ -294,19 +299,6 @@ async def _run_share(batches: deque[Work[bool]], tx: AsyncConnection, seconds: f
             break
         began = ended
     return True
-
-
-async def _roll_back(connection: AsyncConnection, driver: Any, *, leave: bool) -> None:
-    """End a transaction that the driver began. A connection that cannot do that is given up, as one to `leave`."""
-    with suppress(Exception):
-        try:
-            await driver.execute("ROLLBACK")
-        except BaseException:
-            leave = True
-            raise
-        finally:
-            if leave:
-                await connection.invalidate()
 
 
 async def _begin(connection: AsyncConnection, patience: float) -> None:

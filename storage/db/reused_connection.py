@@ -1,8 +1,8 @@
-"""A connection to PostgreSQL that stays checked out of the pool for the locking transaction that follows."""
+"""A connection to PostgreSQL that stays checked out of the pool for the deferred transaction that follows."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -12,9 +12,10 @@ KEEP_SECONDS = 0.2  # seconds that it stays checked out
 
 
 class ReusedConnection:
-    """The connection of the locking transaction that ended last.
+    """The connection of the deferred transaction that ended last.
 
-    Transactions that follow one another so spare the pool, and PostgreSQL has all it knows in one process.
+    Transactions that follow one another so spare the pool, and PostgreSQL has all it knows in one process. It keeps the
+    plans of its statements meanwhile: to make one for the values of each transaction takes longer than its work.
     """
 
     def __init__(self, connect: Callable[[], Awaitable[AsyncConnection]]) -> None:
@@ -29,11 +30,12 @@ class ReusedConnection:
         connection = self._take()
         if connection is None:
             connection = await self._connect()
+            await driver_of(connection).execute("SET plan_cache_mode = force_generic_plan")
         try:
             yield connection
         finally:
-            if self._idle is not None or connection.in_transaction() or not _is_open(connection):
-                await connection.close()
+            if self._idle is not None or not await _is_reset(connection):
+                await _give_back(connection)
             else:
                 self._idle = connection
                 self._timer = asyncio.get_running_loop().call_later(KEEP_SECONDS, self._release)
@@ -55,12 +57,31 @@ class ReusedConnection:
         if self._timer is not None:
             self._timer.cancel()
         if connection is not None:
-            self._releasing = asyncio.create_task(connection.close())
+            self._releasing = asyncio.create_task(_give_back(connection))
 
     async def close(self) -> None:
         self._release()
         if self._releasing is not None:
             await asyncio.wait({self._releasing})
+
+
+async def _is_reset(connection: AsyncConnection) -> bool:
+    """Whether it can be used again; SQLAlchemy takes a statement by itself for the beginning of a transaction."""
+    if _is_open(connection):
+        with suppress(Exception):
+            await connection.rollback()
+            return True
+    return False
+
+
+async def _give_back(connection: AsyncConnection) -> None:
+    """To the pool, as it was."""
+    try:
+        if _is_open(connection):
+            await driver_of(connection).execute("RESET plan_cache_mode")
+    except Exception:
+        await connection.invalidate()
+    await connection.close()
 
 
 def _is_open(connection: AsyncConnection) -> bool:

@@ -12,7 +12,7 @@ from storage.ledger.errors import CasinoFluxError
 from storage.tables import metadata
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
-HEAD = "0030"
+HEAD = "0031"
 UPGRADE_WAIT = 600.0  # seconds another process's upgrade is waited for
 _LOCK = 7_215_309_001  # any fixed number: one process upgrades a PostgreSQL at a time
 

@@ -26,22 +26,27 @@ Tie = tuple[int, str, object]
 @dataclass(slots=True, kw_only=True)
 class BatchLookup:
     """`links`: of the clicks that the requests name, as far as their detail is kept; `seen`: stored requests with any
-    of the ties `searched`; `ids`: new ones by table; `webhooks`: whether any team of these has an active one."""
+    of the ties `searched`; `ids`: new ones by table; `versions`: of the accounts (`account_versions`); `webhooks`:
+    whether any team of these has an active one; `notified_sources`: their traffic sources that want to hear of
+    conversions."""
 
     links: Mapping[int, ClickLink]
     seen: Sequence[Sequence[Any]]
     searched: frozenset[Tie]
     ids: dict[str, list[int]]
+    versions: dict[int, int]
     webhooks: bool
+    notified_sources: frozenset[int]
     size: int
 
 
 async def look_up(
-    tx: AsyncConnection, entries: Sequence[Entry], account_rules: Mapping[int, AccountRules], size: int
-) -> BatchLookup:
-    """Ask for entries that are to be matched and placed, in a transaction that holds the lock of their accounts.
+    tx: AsyncConnection, entries: Sequence[Entry], account_rules: Mapping[int, AccountRules], size: int, *,
+    alone: bool,
+) -> BatchLookup:  # fmt: skip
+    """Ask for entries that are to be matched and placed. Meanwhile they are made ready to be stored.
 
-    Meanwhile they are made ready to be stored.
+    `alone`: by a transaction of its own, whose commit waits for no disk; else in one that holds the lock of accounts.
 
     `size`: bytes of the table of requests when it was looked at last. PostgreSQL keeps the plan of a statement; one
     that it made while the table was all but empty reads all of an account for each request later on. So each time the
@@ -52,8 +57,10 @@ async def look_up(
     new = sum(entry.postback_request.id is None for entry in entries)
     teams = sorted({entry.postback_request.account.team_id for entry in entries})
     clicks = sorted({entry.click_id for entry in open_entries if entry.click_id is not None})
-    arguments = (clicks, *_columns(ties, account_rules), teams, new, min(new, len(open_entries)))
-    async with under_way(driver_fetch(tx, f"{_STATEMENT}-- {size.bit_length()}", *arguments)) as found:
+    accounts = sorted({entry.postback_request.account.id for entry in entries})
+    arguments = (clicks, *_columns(ties, account_rules), teams, new, min(new, len(open_entries)), accounts)
+    statement = f"{_STATEMENT}{_NO_WAIT if alone else ''} -- {size.bit_length()}"
+    async with under_way(driver_fetch(tx, statement, *arguments)) as found:
         make_ready(entries)
     row = found.result()[0]
     seen = [read_seen(one) for one in _rows(row[1])]
@@ -63,8 +70,10 @@ async def look_up(
         seen=seen,
         searched=frozenset((*ties, *conversions)),
         ids={"postbacks": sorted(row[2]), "conversions": sorted(row[3])},
-        webhooks=row[4],
-        size=row[5],
+        versions=dict(zip(accounts, row[4], strict=False)),
+        webhooks=row[5],
+        notified_sources=frozenset(row[6]),
+        size=row[7],
     )
 
 
@@ -132,6 +141,10 @@ WITH first AS (
 )
 SELECT ({queries.LINKS_AS_JSON}), (SELECT json_agg(json_build_array({_COLUMNS}))::text FROM seen),
   {_new_ids("postbacks", 10)}, {_new_ids("conversions", 11)},
+  ARRAY(SELECT postback_version FROM accounts WHERE id = ANY($12::bigint[]) ORDER BY id),
   EXISTS(SELECT FROM webhooks WHERE status = 'active' AND team_id = ANY($9::bigint[])),
+  ARRAY(SELECT id FROM sources WHERE team_id = ANY($9::bigint[]) AND postbacks <> '{{}}'),
   pg_relation_size('postbacks')
 """  # noqa: S608 - names of ours
+#: New ids may be lost with the server: then nothing was stored with them.
+_NO_WAIT = ", set_config('synchronous_commit', 'off', true)"

@@ -107,7 +107,7 @@ def _row(change: Change, link: ClickLink | None, zone: ZoneInfo) -> dict[str, An
         "account_id": change.account.id,
         "campaign_id": link.campaign_id if link else 0,
         "site_id": link.site_id if link else 0,
-        "offer_id": _offer(change, link),
+        "offer_id": offer_of(change, link),
         "source_id": link.source_id if link else 0,
         "country": link.country or None if link else None,
         "device": link.device or None if link else None,
@@ -190,7 +190,7 @@ def _marks(derived: Derived, link: ClickLink | None, day: date, zone: ZoneInfo) 
     return sorted(marks)
 
 
-def _offer(change: Change, link: ClickLink | None) -> int:
+def offer_of(change: Change, link: ClickLink | None) -> int:
     """The click's offer if the account has it; else the latest it went on to; else the account's only one."""
     mine = change.account.offer_ids
     if link is not None and link.offer_id in mine:

@@ -3,25 +3,26 @@
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.db.bulk_sql import RowBatch
-from storage.db.direct_sqlite import SyncConnection
+from storage.db.bulk_sql import RowBatch, array
+from storage.db.deferred_transaction import DeferredTransaction
 from storage.ledger.clicks.click_id import Codec
 from storage.ledger.facts import ClickLink, Outcome
 from storage.ledger.postbacks.conversion_facts import AccountRules, Derived, Request
 from storage.ledger.postbacks.conversion_rules import components
 from storage.ledger.postbacks.judging import Judgement, judge
+from storage.postbacks.account_versions import as_expected, beginning, raise_versions
 from storage.postbacks.batch_lookup import BatchLookup, look_up
-from storage.postbacks.conversion_rows import Change, reassign_requests, write, write_states
+from storage.postbacks.conversion_rows import Change, offer_of, reassign_requests, write, write_states
 from storage.postbacks.matching import as_request, begin, duplicated_conversions, match, neighbours, outgoing_offers
 from storage.postbacks.postback_accounts import AccountDirectory, PostbackAccount
 from storage.postbacks.requests import Entry, PostbackRequest, again, store, waiting_for_players
-from storage.tables import accounts
 
 #: Called with conversions that were made or changed, in the transaction that did it; the flag is False if their teams
 #: have no active webhooks.
@@ -80,19 +81,30 @@ async def receive(
     """
     if not arrivals:
         return []
-    if not isinstance(tx, SyncConnection):
-        await _take_lock(tx, arrivals)
+    await lock_accounts(tx, _account_ids(arrivals))
     return await place(tx, begin(arrivals, processor.codec), processor)
 
 
-async def place(tx: AsyncConnection, entries: Sequence[Entry], processor: ConversionProcessor) -> list[Received]:
-    """`receive` what is prepared, in a transaction that began with `lock_of` it; an entry can be placed once."""
-    known = None
+async def place(
+    tx: AsyncConnection,
+    entries: Sequence[Entry],
+    processor: ConversionProcessor,
+    deferred: DeferredTransaction | None = None,
+) -> list[Received]:
+    """`receive` what is prepared; an entry can be placed once.
+
+    In a transaction that began with `lock_of` it, or in one that is `deferred`: then new requests which change nothing
+    that is stored are one statement, and StoredMeanwhile is raised if others of their accounts were placed meanwhile.
+    """
+    known = condition = None
     if tx.dialect.name == "postgresql":
-        known = await look_up(tx, entries, processor.rules_of(entries), processor.size)
-        processor.size = known.size
+        known = await look_up(tx, entries, processor.rules_of(entries), processor.size, alone=deferred is not None)
+        processor.size, condition = known.size, as_expected(known.versions)
     batch, placed = await _placed(tx, entries, processor, known)
-    rows = RowBatch(tx, None if known is None else known.ids)
+    waiting = await _waiting_for_players(tx, placed)
+    if deferred is not None and condition and (waiting or _changes_more(batch, processor, known)):
+        await deferred.begin(beginning(condition))
+    rows = RowBatch(tx, None if known is None else known.ids, deferred=deferred, condition=condition)
     await write(tx, batch.changes, batch.links, rows, book=processor.book, zone=processor.zone, now=processor.now)
     await _store(tx, batch, rows, processor.now)
     if processor.meanwhile is not None:
@@ -100,13 +112,36 @@ async def place(tx: AsyncConnection, entries: Sequence[Entry], processor: Conver
     await rows.store()
     await reassign_requests(tx, batch.changes, batch.joined)
     changed = [change for change in batch.changes if change.before is None or change.differs]
-    if processor.forward is not None and changed:
+    if processor.forward is not None and changed and (deferred is None or deferred.begun):
         await processor.forward(tx, changed, known is None or known.webhooks)
-    await _retry_waiting_for_player(tx, placed, processor)
+    if waiting:
+        await receive(tx, [again(row, processor.book.by_id[row.account_id]) for row in waiting], processor)
     return [
         Received(id=e.id or 0, outcome=e.outcome or Outcome.REJECTED, reason=e.reason, conversion_id=e.conversion_id)
         for e in entries
     ]
+
+
+def _changes_more(batch: _Batch, processor: ConversionProcessor, known: BatchLookup | None) -> bool:
+    """Whether anything else is written than new requests, conversions and their states."""
+    if batch.joined or any(entry.postback_request.id is not None for entry in batch.entries):
+        return True
+    if processor.forward is not None and batch.changes and _is_forwarded(batch, known):
+        return True
+    capped = processor.book.capped
+    return bool(capped) and any(offer_of(change, _link(change, batch)) in capped for change in batch.changes)
+
+
+def _is_forwarded(batch: _Batch, known: BatchLookup | None) -> bool:
+    """Whether anyone may be notified of what a batch changes: a webhook, or a traffic source of its clicks."""
+    if known is None or known.webhooks:
+        return True
+    links = (_link(change, batch) for change in batch.changes)
+    return any(link is not None and link.source_id in known.notified_sources for link in links)
+
+
+def _link(change: Change, batch: _Batch) -> ClickLink | None:
+    return batch.links.get(change.derived.click_id or 0)
 
 
 async def _store(tx: AsyncConnection, batch: _Batch, rows: RowBatch, now: datetime) -> None:
@@ -136,37 +171,19 @@ async def _placed(
     return batch, undecided
 
 
-async def _take_lock(tx: AsyncConnection, arrivals: Sequence[PostbackRequest]) -> None:
-    """Two processes never place requests of one account at the same time (SQLite has one writer anyway)."""
-    ids = _account_ids(arrivals)
-    if tx.dialect.name == "postgresql":
-        await tx.exec_driver_sql(_lock("$1"), (ids,))
-        return
-    await lock_accounts(tx, ids)
-
-
 async def lock_accounts(tx: AsyncConnection, ids: Collection[int]) -> None:
-    """Lock these rows until the transaction ends: two of them never place requests of one account at the same time."""
-    query = select(accounts.c.id).where(accounts.c.id.in_(ids)).order_by(accounts.c.id)
-    await tx.execute(query.with_for_update(key_share=True))
+    """Have no other process place requests of these accounts until the transaction ends."""
+    if tx.dialect.name == "postgresql":  # SQLite has one writer anyway
+        await tx.exec_driver_sql(raise_versions("$1"), (sorted(ids),))
 
 
 def lock_of(entries: Sequence[Entry]) -> str:
     """The statement with which a transaction on PostgreSQL begins that is to place these (`Database.run`)."""
-    return _lock(f"'{{{','.join(map(str, _account_ids([entry.postback_request for entry in entries])))}}}'")
+    return raise_versions(array(_account_ids([entry.postback_request for entry in entries])))
 
 
 def _account_ids(arrivals: Sequence[PostbackRequest]) -> list[int]:
     return sorted({arrival.account.id for arrival in arrivals})
-
-
-def _lock(ids: str) -> str:
-    """`ids`: a parameter or an array of accounts.
-
-    Plans are kept for the statements after it: to make one for the values of each batch takes longer than its work.
-    """
-    which = f"WHERE id = ANY({ids}::bigint[]) ORDER BY id FOR NO KEY UPDATE"
-    return f"SELECT set_config('plan_cache_mode', 'force_generic_plan', true) FROM accounts {which}"  # noqa: S608
 
 
 async def _place(
@@ -289,15 +306,11 @@ def _name_conversions(batch: _Batch) -> None:
             entry.conversion_id = conversion_id
 
 
-async def _retry_waiting_for_player(
-    tx: AsyncConnection, placed: Sequence[Entry], processor: ConversionProcessor
-) -> None:
-    """Requests that named only a player wait until another one names the player's click."""
+async def _waiting_for_players(tx: AsyncConnection, placed: Sequence[Entry]) -> Sequence[Row[Any]]:
+    """Stored requests that named only a player, and waited until another one names the player's click."""
     named: dict[int, set[str]] = {}
     for entry in placed:
         signal = entry.postback_request.signal
         if entry.joined and signal.player_id is not None and signal.click is not None:
             named.setdefault(entry.postback_request.account.id, set()).add(signal.player_id)
-    rows = await waiting_for_players(tx, named)
-    if rows:
-        await receive(tx, [again(row, processor.book.by_id[row.account_id]) for row in rows], processor)
+    return await waiting_for_players(tx, named)

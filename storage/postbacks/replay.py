@@ -41,10 +41,10 @@ async def replay(
 
 
 async def _take_lock(tx: AsyncConnection, team_id: int, request_filter: RequestFilter) -> None:
-    query = select(accounts.c.id).where(accounts.c.team_id == team_id).order_by(accounts.c.id)
+    query = select(accounts.c.id).where(accounts.c.team_id == team_id)
     if request_filter.account_id is not None:
         query = query.where(accounts.c.id == request_filter.account_id)
-    await tx.execute(query.with_for_update(key_share=True))
+    await lock_accounts(tx, (await tx.execute(query)).scalars().all())
 
 
 def _reread(row: Row[Any], processor: ConversionProcessor) -> PostbackRequest | None:

@@ -27,6 +27,7 @@ accounts = named(
     Column("currency", Text, nullable=False),
     Column("options", Json, nullable=False),  # tag_from, click_id_from, postback mappings …
     Column("postback_key", Text, nullable=False, unique=True),
+    Column("postback_version", BigInteger, nullable=False, server_default="0"),  # storage.postbacks.account_versions
     Column("sync_hour", Integer, nullable=False, server_default="6"),  # hour its figures are expected, own zone
     Column("paused_at", Instant),
     Column("paused_why", Text),

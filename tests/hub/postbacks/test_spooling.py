@@ -1,7 +1,7 @@
 """Postbacks that come while the database is unavailable are kept on disk, and placed once each when it is back."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from sqlalchemy import func, select, update
 
 from hub.postbacks.handler import Postbacks
 from hub.runtime.runtime import Runtime
-from storage.db.engine import T, Work
+from storage.db.deferred_transaction import DeferredTransaction
+from storage.db.engine import T
 from storage.db.unavailable import DatabaseUnavailable
 from storage.tables import accounts, conversions, postbacks
 from tests.hub.postbacks.test_postbacks import served, until_placed
@@ -29,18 +30,20 @@ class Away:
 
     def __init__(self, part: Postbacks, monkeypatch: pytest.MonkeyPatch) -> None:
         self.before = self.after = False
-        run = part.run
+        for name in ("run", "run_deferred"):
+            monkeypatch.setattr(part, name, self._with_fault(getattr(part, name)))
 
-        async def with_fault(work: Work[T], lock: str = "") -> T:
+    def _with_fault(self, run: Callable[..., Any]) -> Callable[..., Any]:
+        async def with_fault(*arguments: Any) -> Any:
             if self.before:
                 raise DatabaseUnavailable("the database is unavailable")
-            result = await run(work, lock)
+            result = await run(*arguments)
             if self.after:
                 self.after = False
                 raise TimeoutError  # the commit's answer is lost
             return result
 
-        monkeypatch.setattr(part, "run", with_fault)
+        return with_fault
 
 
 async def counted(runtime: Runtime) -> tuple[int, int]:
@@ -145,7 +148,7 @@ async def test_stored_ones_are_answered_while_the_next_wait_for_a_lock(
 ) -> None:
     async with served(opened) as (client, scene, runtime):
         part: Postbacks = runtime.state["postbacks"]
-        run, taken, free = part.run, asyncio.Event(), asyncio.Event()
+        run, taken, free = part.run_deferred, asyncio.Event(), asyncio.Event()
 
         async def hold_accounts() -> None:
             async with runtime.database.begin() as tx:
@@ -155,14 +158,14 @@ async def test_stored_ones_are_answered_while_the_next_wait_for_a_lock(
 
         async with asyncio.TaskGroup() as group:
 
-            async def then_locked(work: Work[T], lock: str = "") -> T:
-                result = await run(work, lock)
+            async def then_locked(work: Callable[[DeferredTransaction], Awaitable[T]]) -> T:
+                result = await run(work)
                 if not taken.is_set() and len(part._waiting) > 50:
                     group.create_task(hold_accounts())
                     await taken.wait()
                 return result
 
-            monkeypatch.setattr(part, "run", then_locked)
+            monkeypatch.setattr(part, "run_deferred", then_locked)
             sent = group.create_task(deposits(client, scene, runtime, 150))
             await taken.wait()
             stored = (await counted(runtime))[0]

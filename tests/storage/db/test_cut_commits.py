@@ -33,15 +33,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Cutter:
-    """Stands between a process and its PostgreSQL, and ends a connection at the next COMMIT it is told to cut.
+    """Stands between a process and its PostgreSQL, and ends a connection at the next `word` when it is `armed`.
 
-    `stored`: the server hears the COMMIT, and only its answer is lost.
+    `stored`: the server hears the statement, and only its answer is lost.
     """
 
     def __init__(self, url: str, *, stored: bool) -> None:
         self._server = make_url(url)
         self._stored = stored
         self.armed = False
+        self.word = b"COMMIT"
         self.cuts = 0
         self.url = url
 
@@ -51,7 +52,7 @@ class Cutter:
         answers = asyncio.create_task(_copy(server_reader, writer))
         with suppress(ConnectionError):
             while data := await reader.read(1 << 16):
-                if self.armed and b"COMMIT" in data:
+                if self.armed and self.word in data:
                     self.armed = False
                     self.cuts += 1
                     answers.cancel()
@@ -115,17 +116,26 @@ async def test_a_command_says_that_it_is_not_known_and_is_not_repeated(upgraded_
         assert count == int(stored)
 
 
-async def test_a_postback_is_answered_and_placed_once(upgraded_url: str, stored: bool) -> None:
+@pytest.mark.parametrize("one_statement", [True, False], ids=["one-statement", "changes-a-conversion-too"])
+async def test_a_postback_is_answered_and_placed_once(upgraded_url: str, *, stored: bool, one_statement: bool) -> None:
     async with cutting(upgraded_url, stored=stored) as cutter, served(opening(cutter)) as (client, scene, runtime):
         async with runtime.database.begin() as tx:
             click = await scene.click(tx, 1)
+        deposit = f"/postback/key-1?click_id={click}&event=dep&amount=10&txn_id=1"
+        if one_statement:
+            cutter.word = b'"digest":'  # of a row that the statement stores
+        else:
+            await client.get(f"{deposit}&status=pending")
         cutter.armed = True
-        answer: httpx.Response = await client.get(f"/postback/key-1?click_id={click}&event=dep&amount=10")
+        answer: httpx.Response = await client.get(deposit)
         assert (answer.status_code, answer.json()["outcome"], cutter.cuts) == (200, "accepted", 1)
         await until_placed(runtime)
         async with runtime.database.read() as tx:
-            for table in (postbacks, conversions):
-                assert (await tx.execute(select(func.count()).select_from(table))).scalar_one() == 1, table.name
+            counts = [
+                (await tx.execute(select(func.count()).select_from(t))).scalar_one() for t in (postbacks, conversions)
+            ]
+            assert counts == [1 if one_statement else 2, 1]
+            assert (await tx.execute(select(conversions.c.status))).scalar_one() == "approved"
 
 
 async def test_a_click_is_redirected_and_counted_once(upgraded_url: str, stored: bool) -> None:
