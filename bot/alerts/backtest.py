@@ -13,9 +13,9 @@ from bot.alerts.context import AlertContext
 from bot.alerts.figures import base_days, level_on, rows_by_day
 from bot.core.serving import restated_offers
 from storage.alerts import backtest, live_counts
-from storage.ledger.alerts.comparisons import read_minutes
 from storage.ledger.alerts.thresholds import LIVE, Rule, breached, recovered
 from storage.ledger.reports.report_rows import ReportRow
+from storage.ledger.schedule import read_minutes
 from storage.revenue import restatements
 
 DAYS = 30

@@ -17,9 +17,9 @@ from bot.render import figures
 from storage.alerts import attention, live_counts
 from storage.catalogue import offer_checks
 from storage.clicks import caps
-from storage.ledger.alerts.comparisons import length
 from storage.ledger.errors import CasinoFluxError
 from storage.ledger.money import convert
+from storage.ledger.schedule import minutes_text
 from storage.revenue import restatements
 from storage.revenue.held_reports import held_reports
 from storage.revenue.restatements import AMOUNTS, Restated
@@ -37,7 +37,7 @@ async def no_clicks(context: AlertContext) -> list[Reading]:
         last = await live_counts.last_click(context.tx, scope, span)
         young = context.watch.created_at > span[0]
         about = names.get(code, code) or "all campaigns"
-        silence = length(context.rule.minutes)
+        silence = minutes_text(context.rule.minutes)
         readings.append(Reading(
             subject=code or "all campaigns", broken=None if young and last is None else last is None,
             recovered=last is not None, text=f"no clicks on {about} for {silence}", over=f"clicks on {about} again",
@@ -75,7 +75,7 @@ async def postback_failures(context: AlertContext) -> list[Reading]:
             recovered=share <= context.rule.limit * 0.9,
             text=f"{counted} of {about} failed ({share:.0f}%)",
             over=f"postbacks of {about} are accepted again", why=f"postback log account={answer.account}",
-            about=about, measure=f"postbacks that failed in {length(context.rule.minutes)}",
+            about=about, measure=f"postbacks that failed in {minutes_text(context.rule.minutes)}",
         ))  # fmt: skip
     return readings
 
@@ -143,7 +143,7 @@ async def sync_stale(context: AlertContext) -> list[Reading]:
             broken = account.stale(context.now, after)
             readings.append(Reading(
                 noun="Account", subject=account.code, broken=broken, recovered=not broken,
-                text=f"no figures from {account.name} for over {length(context.rule.minutes)}",
+                text=f"no figures from {account.name} for over {minutes_text(context.rule.minutes)}",
                 over=f"figures from {account.name} again", why=f"sync status {account.code}", about=account.name,
                 measure="figures", value="none" if broken else "come in",
                 since=account.last_success_at or account.created_at,

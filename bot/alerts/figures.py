@@ -8,9 +8,10 @@ import msgspec
 
 from bot.alerts.context import AlertContext, Reading
 from bot.render import figures
-from storage.ledger.alerts.comparisons import MONEY, QUOTIENTS, RATIOS, read_minutes, title
+from storage.ledger.alerts.comparisons import MONEY, QUOTIENTS, RATIOS, title
 from storage.ledger.alerts.thresholds import LIVE, Rule, breached, describe, recovered
 from storage.ledger.reports.report_rows import MergedReport, ReportRow
+from storage.ledger.schedule import read_minutes
 
 WEEKS = 4  # how many same weekdays an average is made of
 

@@ -15,10 +15,10 @@ from storage.alerts import attention
 from storage.alerts.alert_states import Watch
 from storage.chat import messages
 from storage.db.engine import Database
-from storage.ledger.alerts.comparisons import length
 from storage.ledger.alerts.thresholds import describe
 from storage.ledger.errors import CasinoFluxError
 from storage.ledger.revenue.sanity import AMOUNTS
+from storage.ledger.schedule import minutes_text
 from storage.outbound import webhooks
 from storage.outbound.webhooks import Announcement
 from storage.revenue.held_reports import HeldFigure, HeldInHelper, HeldReports, HeldTotal, held_reports, suspects
@@ -47,7 +47,7 @@ def firing_message(fired: Fired) -> Message:
     began = fired.began.astimezone(fired.zone)
     fields = _level_fields(reading)
     fields.append(("Since", f"{began:%d %b %H:%M} {began:%Z} ({duration(fired.now - fired.began)})"))
-    lasting = f", lasting over {length(fired.watch.rule.for_minutes)}" if fired.watch.rule.for_minutes else ""
+    lasting = f", lasting over {minutes_text(fired.watch.rule.for_minutes)}" if fired.watch.rule.for_minutes else ""
     fields.append(("Rule", rule + lasting))
     return Message(f"🔴 {reading.text}", (Fields(tuple(fields)), _buttons(fired.watch, reading.why, reading.buttons)))
 

@@ -22,11 +22,10 @@ from storage.alerts.alert_states import Alert, NewAlert, Terms, Watch
 from storage.catalogue.entities import page
 from storage.chat import channels
 from storage.ledger.alerts import alarms
-from storage.ledger.alerts.comparisons import read_minutes
 from storage.ledger.alerts.thresholds import Rule, read_rule
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
-from storage.ledger.schedule import read_quiet_hours, read_zone
+from storage.ledger.schedule import read_minutes, read_quiet_hours, read_zone
 from storage.tables import alerts as table
 
 RULE = Meta(description='"ftd < 50% of 7d avg", "clicks < 100 in 1h", "no clicks for 30m", "sync failed" …')

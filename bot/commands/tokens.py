@@ -1,7 +1,6 @@
 """Tokens for the HTTP API and sessions of the cockpit: made, listed, revoked."""
 
-import re
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
@@ -19,11 +18,15 @@ from bot.forms.first_steps import begin
 from storage.catalogue import names
 from storage.catalogue.entities import page
 from storage.db.secrets import new_token
+from storage.ledger.dates import read_day
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
+from storage.ledger.schedule import read_minutes
 from storage.people import tokens
 from storage.people.tokens import Identity, Kind, Token
 from storage.tables import tokens as table
+
+MOST_DAYS = 3_660  # that a token may be valid for
 
 
 class NewToken(Arguments):
@@ -68,15 +71,13 @@ def _until(ctx: Context, token: Token) -> str:
 
 def expiry(text: str, now: datetime, zone: ZoneInfo) -> datetime:
     """The instant of `90d`, `12h`, `4w`, or the end of a day. Raises Refused unless it is within the next ten years."""
-    units = {"h": "hours", "d": "days", "w": "weeks"}
-    match = re.fullmatch(r"([0-9]{1,5})([hdw])", text.strip().lower())
     try:
-        if match is not None:
-            ends = now + timedelta(**{units[match[2]]: int(match[1])})
+        if text.strip()[-1:].isalpha():
+            ends = now + timedelta(minutes=read_minutes(text, "expires", most_days=MOST_DAYS))
         else:
-            ends = datetime.combine(date.fromisoformat(text.strip()), time.max, tzinfo=zone)
-        ahead = now < ends <= now + timedelta(days=3660)
-    except (ValueError, OverflowError):
+            ends = datetime.combine(read_day(text), time.max, tzinfo=zone)
+        ahead = now < ends <= now + timedelta(days=MOST_DAYS)
+    except (Refused, ValueError, OverflowError):
         ahead = False
     if not ahead:
         raise Refused("expires: write 90d, 12h, or a day ahead such as 2027-06-30, within ten years", field="expires")

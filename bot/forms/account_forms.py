@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -15,6 +15,7 @@ from storage.catalogue.accounts import Login
 from storage.ledger.addresses import web_address
 from storage.ledger.credentials import plain_credential
 from storage.ledger.errors import Refused
+from storage.ledger.schedule import read_zone
 
 CREDENTIALS = (
     "token", "key", "client_id", "client_secret", "affiliate_id", "network_id", "username", "password", "api_key",
@@ -65,7 +66,7 @@ def check_new(ctx: Context, new: Any) -> Checked:
     of_preset = {"preset": about["preset"]} if about["preset"] else {}
     options = _options(about, of_preset, new.options, new.tag_from, new.click_id_from)
     login = Login(
-        timezone=_zone(new.timezone),
+        timezone=read_zone(new.timezone),
         currency=currency_code(new.currency, ctx.deployment.currency),
         base_url=_web_address(new.base_url, "base_url"),
         report_url=_report_url(about, new.report_url),
@@ -83,7 +84,7 @@ def check_edit(ctx: Context, new: Any, platform: str, old: Login) -> Checked:
     """An account's changed fields over what it has. Raises Refused or MissingFields at the field."""
     about = ctx.ports.platform_options(platform)
     login = Login(
-        timezone=_zone(new.timezone) if new.timezone else old.timezone,
+        timezone=read_zone(new.timezone) if new.timezone else old.timezone,
         currency=currency_code(new.currency, old.currency),
         base_url=_web_address(new.base_url, "base_url") or old.base_url,
         report_url=_report_url(about, new.report_url) or old.report_url,
@@ -136,16 +137,6 @@ def _complete(about: Mapping[str, Any], login: Login) -> None:
         lacking = {"report_url": "a report URL copied from the panel"}
     if lacking:
         raise MissingFields(list(lacking), lacking)
-
-
-def _zone(word: str) -> str:
-    try:
-        ZoneInfo(word.strip())
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        near = difflib.get_close_matches(word.strip(), available_timezones(), n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else "write one such as Europe/Malta or UTC"
-        raise Refused(f"timezone: no time zone {word!r}: {hint}", field="timezone") from None
-    return word.strip()
 
 
 def _web_address(word: str | None, field: str) -> str | None:

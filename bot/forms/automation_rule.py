@@ -19,14 +19,14 @@ from bot.core.arguments import (
 from bot.core.context import Context
 from storage.automations import automations
 from storage.ledger.addresses import web_address
-from storage.ledger.alerts.comparisons import Comparison, read_minutes
+from storage.ledger.alerts.comparisons import Comparison
 from storage.ledger.automations.conditions import Condition, Node, Not, overlap
 from storage.ledger.automations.placements import check_placement_rule
 from storage.ledger.automations.rules import FILTERS, OPPOSITE, Action, Rule, describe_rule, read_rule
 from storage.ledger.automations.steps import Terms, read_schedule
 from storage.ledger.automations.templates import TEMPLATES, Template
 from storage.ledger.errors import Missing, Refused
-from storage.ledger.schedule import read_quiet_hours, read_zone
+from storage.ledger.schedule import read_minutes, read_quiet_hours, read_zone
 from storage.tables import automations as table
 
 ACTIONS = ("pause", "resume", "weight", "cap", "block", "allow", "tell", "webhook")

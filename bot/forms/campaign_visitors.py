@@ -7,9 +7,9 @@ from msgspec import Meta
 from bot.core.arguments import EMPTIES, NONE, choices
 from bot.forms.campaign_costs import Costing
 from storage.catalogue.campaigns import Campaign
-from storage.ledger.alerts.comparisons import length, read_minutes
 from storage.ledger.clicks.visitor import SCOPES
 from storage.ledger.errors import Refused
+from storage.ledger.schedule import minutes_text, read_minutes
 
 _DAY = 1440
 
@@ -56,7 +56,7 @@ def visiting_fields(campaign: Campaign) -> tuple[tuple[str, str], ...]:
         scope = {"site": "the site", "team": "any campaign of the team"}.get(
             campaign.unique_scope or "", "the campaign"
         )
-        period = campaign.unique_period or length(_DAY)
+        period = campaign.unique_period or minutes_text(_DAY)
         fields.append(("Unique visitors", f"new to {scope} for {_in_words(period)}"))
     if campaign.smart_rotation:
         fields.append(("Returning visitors", "go on to offers they have not seen"))

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from connectors.http import Answer, Http
+from storage.ledger.dates import read_day
 from storage.ledger.errors import ConnectorError
 from storage.ledger.numbers import read_micro
 
@@ -89,6 +90,15 @@ def micros(price: Any) -> int | None:
     if currency not in {"", "USD"}:
         raise ConnectorError(f"a price cannot be read: {price!r} is in {currency}, expected USD")
     return price_read
+
+
+def registered_until(text: Any) -> date | None:
+    """The day a registrar names; None where it names none that can be read, since the name is registered all the
+    same. A day with slashes has the month first, as registrars write it."""
+    try:
+        return read_day(str(text or ""), "mdy")
+    except ValueError:
+        return None
 
 
 def decoded(answer: Answer, who: str) -> Any:

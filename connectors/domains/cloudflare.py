@@ -5,13 +5,12 @@ strings; a registration is billed at once and cannot be returned, the domain's n
 """
 
 from collections.abc import Sequence
-from datetime import date
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from connectors.domains.base import Login, Order, Quote, Zone, decoded, micros
+from connectors.domains.base import Login, Order, Quote, Zone, decoded, micros, registered_until
 from connectors.http import Http
 from storage.ledger.errors import ConnectorError
 from storage.ledger.hostnames import bought
@@ -71,10 +70,9 @@ def _order(result: dict[str, Any]) -> Order:
     detail = error.get("message") or (
         "action required in the Cloudflare panel" if state == "action_required" else state
     )
-    until = str((result.get("context") or {}).get("expires_at") or "")[:10]
     return Order(
         state=_STATES.get(state, "pending"), detail=detail,  # type: ignore[arg-type]
-        registered_until=date.fromisoformat(until) if until else None,
+        registered_until=registered_until((result.get("context") or {}).get("expires_at")),
     )  # fmt: skip
 
 

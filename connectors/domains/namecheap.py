@@ -5,7 +5,6 @@ first. The answer is read without a document type: entities are refused.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
 from xml.etree import ElementTree
@@ -13,7 +12,7 @@ from xml.etree import ElementTree
 import msgspec
 from msgspec import Meta
 
-from connectors.domains.base import Login, Order, Quote, Zone, micros
+from connectors.domains.base import Login, Order, Quote, Zone, micros, registered_until
 from connectors.http import Http
 from storage.ledger.errors import ConnectorError
 from storage.ledger.hostnames import bought, within
@@ -85,7 +84,7 @@ async def order(http: Http, login: Login, domain: str) -> Order:
     answer = await _call(http, login, "namecheap.domains.getList", [("SearchTerm", domain)])
     for entry in answer.iter(f"{_SPACE}Domain"):
         if entry.get("Name", "").lower() == domain:
-            until = datetime.strptime(entry.attrib["Expires"], "%m/%d/%Y").date() if entry.get("Expires") else None  # noqa: DTZ007
+            until = registered_until(entry.get("Expires"))
             return Order(state="registered", detail="registered at Namecheap", registered_until=until)
     return Order(state="absent", detail="not among the account's domains")
 

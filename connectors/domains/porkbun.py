@@ -6,13 +6,12 @@ and not verified against a purchase, so `cost_field` and `terms_field` can be se
 """
 
 from collections.abc import Sequence
-from datetime import date
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from connectors.domains.base import Login, Order, Quote, Zone, decoded, micros
+from connectors.domains.base import Login, Order, Quote, Zone, decoded, micros, registered_until
 from connectors.http import Http
 from storage.ledger.errors import ConnectorError
 from storage.ledger.hostnames import bought, within
@@ -66,9 +65,8 @@ async def order(http: Http, login: Login, domain: str) -> Order:
     answer = await _call(http, login, "/domain/listAll", {"start": "0"})
     for entry in answer.get("domains") or []:
         if str(entry.get("domain", "")).lower() == domain:
-            until = str(entry.get("expireDate") or "")[:10]
-            day = date.fromisoformat(until) if until else None
-            return Order(state="registered", detail="registered at Porkbun", registered_until=day)
+            until = registered_until(entry.get("expireDate"))
+            return Order(state="registered", detail="registered at Porkbun", registered_until=until)
     return Order(state="absent", detail="not among the account's domains")
 
 

@@ -1,11 +1,12 @@
 """RDAP (RFC 9083): who is registered, until when; answered by the registries through rdap.org."""
 
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 import msgspec
 
 from connectors.http import Http
+from storage.ledger.dates import read_day
 from storage.ledger.errors import ConnectorError
 from storage.ledger.hostnames import bought
 
@@ -35,7 +36,7 @@ def read(raw: bytes) -> Registration:
         content: dict[str, Any] = msgspec.json.decode(raw)
         events = {event.get("eventAction"): event.get("eventDate") for event in content.get("events") or []}
         expires = events.get("expiration")
-        until = datetime.fromisoformat(expires.replace("Z", "+00:00")).date() if expires else None
+        until = read_day(expires) if expires else None
     except (msgspec.DecodeError, AttributeError, ValueError, TypeError):
         raise ConnectorError("the registry's answer cannot be read", raw=raw) from None
     status = tuple(str(text) for text in content.get("status") or [])

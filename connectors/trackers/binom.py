@@ -24,7 +24,7 @@ from connectors.trackers.api import (
     text_of,
 )
 from connectors.trackers.places import country_code
-from connectors.trackers.tables import clicks_parts, days_parts, moment
+from connectors.trackers.tables import clicks_parts, days_parts, instant
 from storage.ledger.cost_models import CPA, CPM, FIXED, LINK, NONE, REVSHARE, UNIQUE
 from storage.ledger.errors import ConnectorError, Refused
 from storage.ledger.imports.macros import translated
@@ -346,7 +346,7 @@ class _Reader(SetupReader):
         campaign = text_of(row, "campaign_id") or self._id("campaign", _name(row.get("campaign")))
         offer = text_of(row, "offer_id") or self._id("offer", _name(row.get("offer")))
         status, country = text_of(row, "status"), country_code(_name(row.get("geo")))
-        converted, clicked = moment(text_of(row, "conversed_at")), moment(text_of(row, "clicked_at"))
+        converted, clicked = instant(text_of(row, "conversed_at")), instant(text_of(row, "clicked_at"))
         if text_of(row, "id"):
             page.clicks.append(OldClick(
                 click=text_of(row, "id"), campaign=campaign, offer=offer, at=clicked, country=country, status=status

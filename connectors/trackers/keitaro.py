@@ -22,7 +22,7 @@ from connectors.trackers.api import (
     text_of,
 )
 from connectors.trackers.places import country_code
-from connectors.trackers.tables import clicks_parts, days_parts, is_off, moment
+from connectors.trackers.tables import clicks_parts, days_parts, instant, is_off
 from storage.ledger.cost_models import CPA, CPM, FIXED, LINK, NONE, REVSHARE, UNIQUE
 from storage.ledger.errors import ConnectorError, Refused
 from storage.ledger.imports.macros import subs, translated, with_query
@@ -362,6 +362,6 @@ def _click(row: Mapping[str, Any]) -> OldClick | None:
         return None
     return OldClick(
         click=text_of(row, "sub_id"), campaign=text_of(row, "campaign_id"), offer=text_of(row, "offer_id"),
-        at=moment(text_of(row, "click_datetime", "datetime")), country=country_code(row.get("country_code")),
+        at=instant(text_of(row, "click_datetime", "datetime")), country=country_code(row.get("country_code")),
         source_click=text_of(row, "external_id"), status=text_of(row, "original_status", "status"),
     )  # fmt: skip

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from connectors.http import Http
 from connectors.trackers.api import PATIENCE, Api, Login, Request, SetupReader, first_of, pages, text_of
 from connectors.trackers.places import country_code
-from connectors.trackers.tables import clicks_parts, days_parts, is_off, moment
+from connectors.trackers.tables import clicks_parts, days_parts, instant, is_off
 from storage.ledger.cost_models import CPA, CPM, FIXED, LINK, NONE, REVSHARE
 from storage.ledger.dates import read_day
 from storage.ledger.errors import ConnectorError
@@ -210,7 +210,7 @@ def _click(row: Mapping[str, Any]) -> OldClick | None:
         return None
     return OldClick(
         click=text_of(row, "clickid"), campaign=text_of(row, "campaign_id"), offer=text_of(row, "offer_id"),
-        at=moment(text_of(row, "track_time", "created_at")),
+        at=instant(text_of(row, "track_time", "created_at")),
         country=country_code(first_of(row, "country_code", "country")),
         source_click=text_of(row, "external_id", "ref_id"), status=text_of(row, "type", "event"),
     )  # fmt: skip

@@ -24,6 +24,7 @@ from storage.ledger.imports.tracker import (
     TrackerSource,
     Weighted,
 )
+from storage.ledger.instants import assumed_order, read_instant
 from storage.ledger.numbers import Mark, is_missing, read_count, read_micro
 from storage.ledger.tables import (
     Block,
@@ -325,7 +326,7 @@ def _clicks(rows: _Rows) -> list[Part]:
     clicks = [
         OldClick(
             click=rows.needed(row, "click_id"), campaign=rows.needed(row, "campaign").casefold(),
-            offer=rows.text(row, "offer").casefold(), at=moment(rows.text(row, "time")),
+            offer=rows.text(row, "offer").casefold(), at=instant(rows.text(row, "time")),
             country=rows.country(row), source_click=rows.text(row, "source_click_id"),
             status=rows.text(row, "status"),
         )
@@ -334,13 +335,10 @@ def _clicks(rows: _Rows) -> list[Part]:
     return [_named_setup(rows), *clicks_parts(clicks)]
 
 
-def moment(text: str) -> datetime | None:
-    """An instant as trackers write it, UTC where it names no zone; None for what is none."""
-    try:
-        read = datetime.fromisoformat(text.replace(" ", "T", 1))
-    except ValueError:
-        return None
-    return read if read.tzinfo else read.replace(tzinfo=UTC)
+def instant(text: str) -> datetime | None:
+    """An instant as trackers write it, UTC where it names no zone; None for what is none, or may begin with the day
+    as well as with the month."""
+    return None if assumed_order(text) else read_instant(text, UTC)
 
 
 def _offers(rows: _Rows) -> list[Part]:

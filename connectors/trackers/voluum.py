@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from connectors.http import Http
 from connectors.trackers.api import PATIENCE, Api, Login, Request, SetupReader, first_of, pages, text_of
 from connectors.trackers.places import country_code
-from connectors.trackers.tables import clicks_parts, days_parts, moment
+from connectors.trackers.tables import clicks_parts, days_parts, instant
 from storage.ledger.cost_models import CPA, CPM, FIXED, LINK, NONE, REVSHARE
 from storage.ledger.dates import read_day
 from storage.ledger.errors import ConnectorError, Refused
@@ -267,6 +267,6 @@ def _click(row: Mapping[str, Any]) -> OldClick | None:
         return None
     return OldClick(
         click=text_of(row, "clickId"), campaign=text_of(row, "campaignId"), offer=text_of(row, "offerId"),
-        at=moment(text_of(row, "visitTimestamp")), country=country_code(row.get("countryCode")),
+        at=instant(text_of(row, "visitTimestamp")), country=country_code(row.get("countryCode")),
         source_click=text_of(row, "externalId"), status=text_of(row, "conversionType"),
     )  # fmt: skip

@@ -8,7 +8,6 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from babel.numbers import is_currency
@@ -17,7 +16,8 @@ from sqlalchemy.exc import ArgumentError
 
 from storage.db.database_url import QUERY, read_url, shown_url
 from storage.db.postgres_connection import connect_arguments
-from storage.ledger.errors import CasinoFluxError
+from storage.ledger.errors import CasinoFluxError, Refused
+from storage.ledger.schedule import read_zone
 
 PREFIX = "CASINOFLUX_"
 
@@ -178,10 +178,9 @@ def _standby_url(name: str, text: str) -> str:
 
 def _zone(name: str, text: str) -> str:
     try:
-        ZoneInfo(text.strip())
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise SettingError(f"{name}: no time zone {text!r}: write one such as Europe/Berlin or UTC") from None
-    return text.strip()
+        return read_zone(text, name)
+    except Refused as fault:
+        raise SettingError(str(fault)) from None
 
 
 def _currency(name: str, text: str) -> str:

@@ -12,9 +12,9 @@ from storage.catalogue import groups
 from storage.catalogue.groups import SortedScope
 from storage.chat.subscriptions import channel, room_name, scope_of
 from storage.ledger.alerts.alarms import Alarm, Policy, overall
-from storage.ledger.alerts.comparisons import length
 from storage.ledger.alerts.thresholds import Rule, describe
 from storage.ledger.errors import Missing
+from storage.ledger.schedule import minutes_text
 from storage.tables import alerts, rooms
 
 REMEMBERED = 300  # events reported; older ones are known by their time
@@ -185,7 +185,7 @@ def shown(row: Row[Any]) -> Alert:
     return Alert(
         id=row.id, name=words, code=f"alert-{row.id}", rule=words, kind=row.kind, campaigns=row.campaigns,
         groups=(row.sorted_by or {}).get("groups", []), tags=(row.sorted_by or {}).get("tags", []),
-        for_=length(rule.for_minutes) if rule.for_minutes else None, cooldown=length(terms.cooldown),
+        for_=minutes_text(rule.for_minutes) if rule.for_minutes else None, cooldown=minutes_text(terms.cooldown),
         quiet="-".join(terms.quiet) if terms.quiet else None, timezone=terms.timezone,
         channel=channel(row.face, row.room, row.thread), room=room_name(row), state=row.state, firing=sorted(firing),
         snoozed_until=row.snoozed_until,

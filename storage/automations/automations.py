@@ -10,11 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.chat.subscriptions import channel, room_name
 from storage.db import config_version
-from storage.ledger.alerts.comparisons import length
 from storage.ledger.automations.steps import SubjectState, Terms
 from storage.ledger.credentials import hide_credentials
 from storage.ledger.errors import Missing
 from storage.ledger.facts import Role
+from storage.ledger.schedule import minutes_text
 from storage.people import audits
 from storage.tables import automations, campaigns, members, offers, rooms, tokens
 
@@ -219,7 +219,7 @@ def read_automation(row: Row[Any], *, action: str, on: str) -> Automation:
     terms = msgspec.convert(row.terms, Terms)
     return Automation(
         id=row.id, name=row.name, code=f"automation-{row.id}", rule=terms.rule, action=action, on=on,
-        status=row.status, dry=terms.dry, cooldown=length(terms.cooldown), most=terms.most,
+        status=row.status, dry=terms.dry, cooldown=minutes_text(terms.cooldown), most=terms.most,
         quiet="-".join(terms.quiet) if terms.quiet else None, schedule=terms.schedule or None, timezone=terms.timezone,
         repeat=terms.repeat, url=hide_credentials(terms.url) or None, campaigns=row.campaigns,
         channel=channel(row.face, row.room, row.thread), room=room_name(row), made_by=row.made_by,

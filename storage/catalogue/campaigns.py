@@ -12,9 +12,9 @@ from storage.catalogue import distribution
 from storage.catalogue.entities import codes
 from storage.catalogue.groups import Sorted, sorting_of, status_of
 from storage.db import touch_marks
-from storage.ledger.alerts.comparisons import length
 from storage.ledger.cost_models import MERGED, CostRule
 from storage.ledger.money import units
+from storage.ledger.schedule import minutes_text
 from storage.tables import campaign_costs, campaign_offer_spans, campaign_offers, campaigns, offers, sites, sources
 
 
@@ -188,7 +188,7 @@ async def shown(tx: AsyncConnection, team_id: int, rows: list[Any], *, public_ur
             cost_event=row.cost_event, budget_day=row.budget_day, budget_total=row.budget_total,
             country_costs=[f"{country}:{units(price):f}" for country, price in (row.country_costs or {}).items()],
             rules=row.rules, binding=row.binding, direct=row.direct, status=status_of(row),
-            unique_period=length(row.unique_period) if row.unique_period else None, unique_scope=row.unique_scope,
+            unique_period=minutes_text(row.unique_period) if row.unique_period else None, unique_scope=row.unique_scope,
             smart_rotation=row.smart_rotation, pacing=row.pacing, **_distribution(row, offer), **sorting_of(row),
         )
         for row in rows

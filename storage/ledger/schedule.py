@@ -1,10 +1,11 @@
-"""When a digest is due: wall-clock times in a zone, one per calendar day, whatever the clocks do."""
+"""Times of day, time zones and lengths of time as people write them; when a digest is due, whatever the clocks do."""
 
+import difflib
 import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import msgspec
 
@@ -62,7 +63,25 @@ def read_zone(text: str, field: str = "timezone") -> str:
     try:
         return ZoneInfo(text.strip()).key
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise Refused(f"{field}: no time zone {text!r}: write one such as Europe/Berlin or UTC", field=field) from None
+        near = difflib.get_close_matches(text.strip(), available_timezones(), n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else "write one such as Europe/Berlin or UTC"
+        raise Refused(f"{field}: no time zone {text!r}: {hint}", field=field) from None
+
+
+def read_minutes(text: str, field: str = "rule", *, most_days: int = 366) -> int:
+    """30m, 2h, 1d, 3w as minutes. Raises Refused."""
+    match = re.fullmatch(r"(\d{1,6})\s*(m|min|mins|minutes?|h|hours?|d|days?|w|weeks?)", text.strip().lower())
+    minutes = int(match[1]) * {"m": 1, "h": 60, "d": 1440, "w": 10_080}[match[2][0]] if match else 0
+    if not 0 < minutes <= most_days * 1440:
+        raise Refused(f"{field}: {text!r} is not a length of time: write 30m, 2h or 1d", field=field)
+    return minutes
+
+
+def minutes_text(minutes: int) -> str:
+    """30m, 2h, 3d."""
+    if minutes % 1440 == 0:
+        return f"{minutes // 1440}d"
+    return f"{minutes // 60}h" if minutes % 60 == 0 else f"{minutes}m"
 
 
 def read_weekdays(words: Sequence[str]) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.domains import dns, rdap
+from connectors.domains.base import registered_until
 from connectors.domains.registry import registrar
 from storage.ledger.errors import ConnectorError, Refused
 from storage.ledger.hostnames import bought, is_bare, within
@@ -67,3 +68,9 @@ def test_the_registered_domain_of_a_host_is_known() -> None:
 def test_an_unknown_registrar_gets_the_nearest() -> None:
     with pytest.raises(Refused, match="did you mean porkbun"):
         registrar("porkbum")
+
+
+def test_a_day_that_a_registrar_writes_otherwise_does_not_fail_a_paid_order() -> None:
+    read = ("2027-10-01 12:00:00", "2027-10-01T00:00:00Z", "10/01/2027", "1 Oct 2027")
+    assert {registered_until(text) for text in read} == {date(2027, 10, 1)}
+    assert {registered_until(text) for text in (None, "", "soon", "0000-00-00 00:00:00")} == {None}

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from aiolimiter import AsyncLimiter
 import connectors.http
 from connectors.http import Http
 from connectors.trackers import registry
+from connectors.trackers.tables import instant
 from storage.ledger.errors import CasinoFluxError, ConnectorError
 from storage.ledger.imports.tracker import Days, OldClicks, Part, Setup
 from tests.connectors.test_bad_input import again, whole
@@ -204,3 +205,16 @@ async def test_a_wait_beyond_an_hour_is_said() -> None:
 
     with pytest.raises(ConnectorError, match=r"asks us to wait for 4000 s"):
         await read("keitaro", waiting)
+
+
+def test_times_are_read_as_trackers_write_them() -> None:
+    written = (
+        "2026-10-01 12:17:07",
+        "2026-10-01T12:17:07Z",
+        "2026-10-01 12:17:07 PM",
+        "1790857027",
+        "13/10/2026 09:00",
+    )
+    assert [instant(text) for text in written] == [*[datetime(2026, 10, 1, 12, 17, 7, tzinfo=UTC)] * 4,
+                                                   datetime(2026, 10, 13, 9, tzinfo=UTC)]  # fmt: skip
+    assert [instant(text) for text in ("", "soon", "02/10/2026 09:00")] == [None] * 3  # the last may be of February

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from connectors.http import Answer
+from storage.ledger.dates import read_day
 from storage.ledger.errors import ConnectorError
 from storage.ledger.numbers import read_micro
 
@@ -91,7 +92,7 @@ def micros(title: str, campaign: str, cost: Any, currency: str) -> int:
 def day_of(title: str, text: Any) -> date:
     """The day a row is about: `2026-10-01`, with a time or without. Raises ConnectorError."""
     try:
-        return date.fromisoformat(str(text)[:10])
+        return read_day(str(text))
     except ValueError:
         raise ConnectorError(f"{title}: {text!r} is no day") from None
 

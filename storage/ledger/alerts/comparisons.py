@@ -10,6 +10,7 @@ import msgspec
 
 from storage.ledger.errors import Refused
 from storage.ledger.numbers import number_text, read_amount, read_count, read_float
+from storage.ledger.schedule import minutes_text, read_minutes
 
 #: Measures by the words people use; the first word of each is the measure's own name.
 MEASURES: dict[str, tuple[str, ...]] = {
@@ -188,21 +189,8 @@ def _window(text: str, field: str) -> str:
     if re.match(r"since|in\b|ever|lifetime|all", text):
         return "start"
     text = {"hour": "1h", "day": "24h", "week": "7d"}.get(text, text)
-    if match := re.fullmatch(r"(\d+)\s*w\w*", text):
-        text = f"{int(match[1]) * 7}d"
     minutes = read_minutes(text, field)
-    if minutes % 1440 == 0 and "h" not in text:
-        return f"{minutes // 1440}d"
-    return f"{minutes // 60}h" if minutes % 60 == 0 else f"{minutes}m"
-
-
-def read_minutes(text: str, field: str = "rule") -> int:
-    """30m, 2h, 1d as minutes. Raises Refused."""
-    match = re.fullmatch(r"(\d{1,6})\s*(m|min|mins|minutes?|h|hours?|d|days?)", text.strip().lower())
-    minutes = int(match[1]) * {"m": 1, "h": 60, "d": 1440}[match[2][0]] if match else 0
-    if not 0 < minutes <= 366 * 1440:
-        raise Refused(f"{field}: {text!r} is not a length of time: write 30m, 2h or 1d", field=field)
-    return minutes
+    return f"{minutes // 60}h" if "h" in text and minutes % 60 == 0 else minutes_text(minutes)
 
 
 EXAMPLES = 'write e.g. "ftd < 50% of 7d avg", "clicks < 100 in 1h", "no clicks for 30m" or "sync failed"'
@@ -230,13 +218,6 @@ def _is_whole(text: str) -> bool:
         return read_count(text) is not None
     except ValueError:
         return False
-
-
-def length(minutes: int) -> str:
-    """30m, 2h, 3d."""
-    if minutes % 1440 == 0:
-        return f"{minutes // 1440}d"
-    return f"{minutes // 60}h" if minutes % 60 == 0 else f"{minutes}m"
 
 
 def title(measure: str) -> str:

@@ -10,13 +10,12 @@ from storage.ledger.alerts.comparisons import (
     EXAMPLES,
     Comparison,
     describe_comparison,
-    length,
     read_comparison,
     read_limit,
-    read_minutes,
 )
 from storage.ledger.errors import Refused
 from storage.ledger.numbers import number_text
+from storage.ledger.schedule import minutes_text, read_minutes
 
 Baseline = Literal["", "7d", "30d", "weekday"]
 
@@ -121,7 +120,7 @@ def describe(rule: Rule) -> str:
         measure=rule.measure, sign="<" if rule.below else ">", limit=rule.limit, baseline=rule.baseline,
         window="" if rule.window == "today" else rule.window,
     )  # fmt: skip
-    lasting = f" for {length(rule.for_minutes)}" if rule.for_minutes else ""
+    lasting = f" for {minutes_text(rule.for_minutes)}" if rule.for_minutes else ""
     return describe_comparison(comparison, preposition="in") + lasting
 
 
@@ -129,11 +128,11 @@ def _describe_kind(rule: Rule) -> str:
     number = number_text(rule.limit)
     match rule.kind:
         case "no clicks" | "sync stale":
-            return f"{rule.kind} for {length(rule.minutes)}"
+            return f"{rule.kind} for {minutes_text(rule.minutes)}"
         case "domain expiring":
-            return f"{rule.kind} in {length(rule.minutes)}"
+            return f"{rule.kind} in {minutes_text(rule.minutes)}"
         case "postback failures":
-            return f"{rule.kind} > {number}% in {length(rule.minutes)}"
+            return f"{rule.kind} > {number}% in {minutes_text(rule.minutes)}"
         case "discrepancy":
             return f"{rule.kind} > {number}%"
         case "cap":

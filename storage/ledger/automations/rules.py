@@ -6,11 +6,10 @@ from typing import Literal
 
 import msgspec
 
-from storage.ledger.alerts.comparisons import read_minutes
 from storage.ledger.automations.conditions import Condition, describe_condition, read_condition
 from storage.ledger.errors import Refused
 from storage.ledger.numbers import number_text, read_count, read_float
-from storage.ledger.schedule import read_time
+from storage.ledger.schedule import read_minutes, read_time
 
 Kind = Literal["pause", "resume", "weight", "cap", "block", "allow", "tell", "webhook"]
 Noun = Literal["offer", "campaign", "source", "team", "placement"]

@@ -12,9 +12,9 @@ import msgspec
 
 from storage.ledger.currencies import CURRENCIES, currency_of
 from storage.ledger.facts import Event, Outcome, Status
+from storage.ledger.instants import assumed_order, read_instant
 from storage.ledger.numbers import read_micro
 from storage.ledger.postbacks.decoding import Decoded, Pairs
-from storage.ledger.postbacks.values import assumed_order, moment
 from storage.ledger.postbacks.vocabulary import event_words, is_macro, parameter_names, plain, status_words
 
 MAX_BODY = 1_000_000
@@ -184,7 +184,7 @@ def _occurred(
 ) -> tuple[datetime, bool]:
     if text is None:
         return received_at, False
-    instant = moment(text, by.zone)
+    instant = read_instant(text, by.zone)
     if instant is None or instant > received_at + _AHEAD:
         marks.append("no_time")
         why = "cannot be read" if instant is None else "is over a day ahead"

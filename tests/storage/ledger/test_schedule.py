@@ -6,7 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.ledger.errors import Refused
-from storage.ledger.schedule import Schedule, covers, due_after, latest_due, read_time, read_weekdays, read_zone
+from storage.ledger.schedule import (
+    Schedule,
+    covers,
+    due_after,
+    latest_due,
+    minutes_text,
+    read_minutes,
+    read_time,
+    read_weekdays,
+    read_zone,
+)
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -86,5 +96,16 @@ def test_times_zones_and_weekdays_are_read_as_people_write_them() -> None:
     for wrong in ("25:00", "nine", "13pm", ""):
         with pytest.raises(Refused, match="write 09:00"):
             read_time(wrong)
-    with pytest.raises(Refused, match="Europe/Berlin"):
-        read_zone("Berlin/Europe")
+    with pytest.raises(Refused, match="zone: no time zone 'europe/berln': did you mean Europe/Berlin"):
+        read_zone("europe/berln", "zone")
+    with pytest.raises(Refused, match="such as Europe/Berlin or UTC"):
+        read_zone("###")
+
+
+def test_lengths_of_time_are_read_and_written_as_people_write_them() -> None:
+    assert [read_minutes(word) for word in ("30m", "90 min", "2h", " 1 Day", "2 weeks")] == [30, 90, 120, 1440, 20_160]
+    assert [minutes_text(minutes) for minutes in (30, 90, 120, 1440, 20_160)] == ["30m", "90m", "2h", "1d", "14d"]
+    for wrong in ("", "0h", "367d", "1y", "soon"):
+        with pytest.raises(Refused, match="write 30m, 2h or 1d"):
+            read_minutes(wrong)
+    assert read_minutes("367d", most_days=3660) == 367 * 1440

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.ledger.facts import Event, Outcome, Status
+from storage.ledger.instants import read_instant
 from storage.ledger.postbacks.decoding import decode
 from storage.ledger.postbacks.postback import Signal, read, rules, signed
-from storage.ledger.postbacks.values import moment
 from storage.ledger.postbacks.vocabulary import EVENTS, STATUSES, is_macro
 from tests.storage.ledger.written import REFUSED, RIGHT, written_amounts
 
@@ -50,7 +50,7 @@ def test_an_amount_in_another_currency_than_the_request_says_is_left_missing() -
 
 @given(st.text(max_size=60))
 def test_no_text_breaks_the_readers(text: str) -> None:
-    moment(text, BERLIN)
+    read_instant(text, BERLIN)
     raw = text.encode(errors="replace")
     assert isinstance(read(decode(raw, "application/json", raw), PLAIN, NOW), Signal)
 
@@ -79,7 +79,7 @@ def test_no_bytes_break_the_decoder(raw: bytes, kind: str) -> None:
     ],
 )  # fmt: skip
 def test_times_in_any_usual_format(text: str, utc: str | None) -> None:
-    result = moment(text, BERLIN)
+    result = read_instant(text, BERLIN)
     assert (result.replace(tzinfo=None).isoformat() if result else None) == utc
 
 
@@ -232,7 +232,7 @@ def test_names_within_others_are_known(query: bytes, kind: str, body: bytes) -> 
      "14 Oct 2026 22:00:00", "2026-10-14 10:00 PM", "14/10/2026 22:00"],
 )  # fmt: skip
 def test_times_written_in_other_ways_are_of_the_accounts_zone(text: str) -> None:
-    assert moment(text, BERLIN) == datetime(2026, 10, 14, 20, tzinfo=UTC)
+    assert read_instant(text, BERLIN) == datetime(2026, 10, 14, 20, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("text", [*RIGHT, *REFUSED])

@@ -1,9 +1,8 @@
-"""Times as platforms write them in postbacks, read exactly or not at all."""
+"""Instants as platforms and trackers write them, read exactly or not at all."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from email.utils import parsedate_to_datetime
-from zoneinfo import ZoneInfo
 
 from storage.ledger.dates import month_of
 
@@ -25,7 +24,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST = datetime(2005, 1, 1, tzinfo=UTC)
 
 
-def moment(text: str, zone: ZoneInfo) -> datetime | None:
+def read_instant(text: str, zone: tzinfo) -> datetime | None:
     """An instant in any usual format; local ones are of `zone`. None when it cannot be read.
 
     Seconds, milliseconds, micro- and nanoseconds since 1970; ISO 8601; 14.10.2026 22:20 and 14-10-2026; 10/14/2026
@@ -52,7 +51,7 @@ def _since_1970(word: str) -> datetime | None:
     return _EPOCH + timedelta(microseconds=micros // divisor)
 
 
-def _iso(word: str, zone: ZoneInfo) -> datetime | None:
+def _iso(word: str, zone: tzinfo) -> datetime | None:
     match = _ISO.fullmatch(word)
     if match is None:
         lost = _LOST_PLUS.search(word)  # `+02:00` in a query that was not encoded arrives as a space
@@ -75,7 +74,7 @@ def _offset(text: str) -> timedelta:
     return -shift if text[0] == "-" else shift
 
 
-def _local(word: str, zone: ZoneInfo) -> datetime | None:
+def _local(word: str, zone: tzinfo) -> datetime | None:
     match = _LOCAL.fullmatch(word)
     if match is None:
         return None
@@ -102,7 +101,7 @@ def _date_parts(first: int, separator: str, second: int, third: int) -> tuple[in
     return (third, second, first) if day_first else (third, first, second)
 
 
-def _in_a_row(word: str, zone: ZoneInfo) -> datetime | None:
+def _in_a_row(word: str, zone: tzinfo) -> datetime | None:
     """20261122100000: as milliseconds it would be centuries ahead."""
     if len(word) != 14 or not word.startswith("20") or not word.isdecimal():
         return None
@@ -112,7 +111,7 @@ def _in_a_row(word: str, zone: ZoneInfo) -> datetime | None:
         return None
 
 
-def _in_words(word: str, zone: ZoneInfo) -> datetime | None:
+def _in_words(word: str, zone: tzinfo) -> datetime | None:
     """Nov 22, 2026 10:00 PM"""
     match = _WORDS.fullmatch(word)
     if match is None:
@@ -125,6 +124,6 @@ def _in_words(word: str, zone: ZoneInfo) -> datetime | None:
     return local.astimezone(UTC)
 
 
-def _mail(word: str, zone: ZoneInfo) -> datetime | None:
+def _mail(word: str, zone: tzinfo) -> datetime | None:
     instant = parsedate_to_datetime(word)
     return (instant if instant.tzinfo else instant.replace(tzinfo=zone)).astimezone(UTC)
