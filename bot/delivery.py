@@ -15,6 +15,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.core.message import Message, Notice, Text
+from bot.render.figures import plural
 from storage.chat import messages, rooms
 from storage.chat.messages import Queued
 from storage.chat.rooms import RoomRow
@@ -185,6 +186,6 @@ async def lose(tx: AsyncConnection, room: RoomRow, now: datetime, why: str) -> N
 
 def lost_message(face: str, title: str, why: str, stopped: int) -> Message:
     """The owners' message about a room that the bot may not write to."""
-    ended = f"{stopped} {'subscription' if stopped == 1 else 'subscriptions'} there stopped." if stopped else ""
+    ended = f"{plural(stopped, 'subscription')} there stopped." if stopped else ""
     again = Text(f"Invite the bot again and subscribe again there. {ended}".strip())
     return Message(f"I can no longer write to {title} on {face.title()}", (Notice("warning", why), again))

@@ -18,7 +18,7 @@ from storage.ledger.currencies import currency_of
 from storage.ledger.dates import Order, read_day
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Figures, Report, RevenueRow
-from storage.ledger.money import to_micro, written
+from storage.ledger.money import amount_text, to_micro
 from storage.ledger.numbers import Mark, read_count, read_micro
 from storage.ledger.revenue.packed_rows import PackedRows, RowColumns
 from storage.ledger.revenue.report_parts import LARGE
@@ -617,7 +617,7 @@ def _contradiction(total: Figures, rows: Sequence[Figures], *, counts_only: bool
     """Each figure of a totals line that is not the sum of all rows before it, and what they sum to."""
 
     def shown(name: str, value: int) -> str:
-        return str(value) if name in COUNTS else written(value)
+        return str(value) if name in COUNTS else amount_text(value)
 
     stated = {
         name: (value, sum(getattr(row, name) or 0 for row in rows))

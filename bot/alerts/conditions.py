@@ -22,7 +22,7 @@ from storage.ledger.money import convert
 from storage.ledger.schedule import minutes_text
 from storage.revenue import restatements
 from storage.revenue.held_reports import held_reports
-from storage.revenue.restatements import AMOUNTS, Restated
+from storage.revenue.restatements import Restated
 from storage.tables import accounts, campaigns, domains, offers
 
 FEWEST_POSTBACKS = 3  # fewer say nothing about a share
@@ -308,14 +308,10 @@ def moved(restated: Restated) -> float:
 
 
 def _event(restated: Restated, what: str) -> AlertEvent:
-    def written(value: int | None) -> str:
-        return figures.money(value, restated.currency) if restated.measure in AMOUNTS else figures.count(value)
-
-    measure = figures.measure_name(restated.measure)
-    change = f"{written(restated.before)} → {written(restated.now)}"
+    moved = f"{figures.measure_name(restated.measure)} {what}, {' → '.join(figures.before_and_now(restated))}"
     return AlertEvent(
         key=f"{what}:{restated.account_id}:{restated.day}:{restated.tag}:{restated.measure}:{restated.now}",
-        text=f"{restated.day:%d %b} {restated.account_name} / {restated.tag or 'no tag'}: {measure} {what}, {change}",
+        text=f"{restated.day:%d %b} {restated.account_name} / {restated.tag or 'no tag'}: {moved}",
         why=f"stats {restated.day} by offer account={restated.account}",
     )
 

@@ -10,18 +10,17 @@ from sqlalchemy import select
 from bot.alerts.context import AlertEvent, Reading
 from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.render import terminal
-from bot.render.figures import count, measure_name, money, plural
+from bot.render.figures import before_and_now, measure_name, plural
 from storage.alerts import attention
 from storage.alerts.alert_states import Watch
 from storage.chat import messages
 from storage.db.engine import Database
 from storage.ledger.alerts.thresholds import describe
 from storage.ledger.errors import CasinoFluxError
-from storage.ledger.revenue.sanity import AMOUNTS
 from storage.ledger.schedule import minutes_text
 from storage.outbound import webhooks
 from storage.outbound.webhooks import Announcement
-from storage.revenue.held_reports import HeldFigure, HeldInHelper, HeldReports, HeldTotal, held_reports, suspects
+from storage.revenue.held_reports import HeldInHelper, HeldReports, held_reports, suspects
 from storage.tables import accounts
 
 MOST_LINES = 15
@@ -162,9 +161,7 @@ def summary(held: HeldReports) -> tuple[Block, ...]:
         for report in held.reports
     ]
     rows = tuple(
-        (measure_name(total.measure), amount(total, total.before), amount(total, total.now))
-        for total in held.totals
-        if total.before != total.now
+        (measure_name(total.measure), *before_and_now(total)) for total in held.totals if total.before != total.now
     )
     note = Text("\n".join((*lines, "Nothing of it is merged until a member confirms it.")))
     return (note, Table(("Measure", "Stands", "Held report"), rows, numeric=(1, 2))) if rows else (note,)
@@ -173,7 +170,7 @@ def summary(held: HeldReports) -> tuple[Block, ...]:
 def rows_in_words(changed: int, new: int, withdrawn: int) -> str:
     """12 rows would change, 1 is new, 3 would be withdrawn."""
     parts = [
-        f"{number} {'row' if number == 1 else 'rows'} {what}"
+        f"{plural(number, 'row')} {what}"
         for number, what in ((changed, "would change"), (new, "would be added"), (withdrawn, "would be withdrawn"))
         if number
     ]
@@ -184,7 +181,7 @@ def consequence(held: HeldReports) -> str:
     """What confirming changes, in a sentence."""
     count_of = (sum(getattr(report, name) for report in held.reports) for name in ("changed", "new", "gone"))
     sums = [
-        f"{measure_name(total.measure)} {amount(total, total.before)} → {amount(total, total.now)}"
+        f"{measure_name(total.measure)} {' → '.join(before_and_now(total))}"
         for total in held.totals
         if total.before != total.now
     ]
@@ -196,7 +193,7 @@ def held_rows(held: HeldReports, account: str, *, more: bool) -> Message:
     """The rows of held reports, figure by figure; `account` is the account's name."""
     rows = tuple(
         (f"{figure.day}", figure.tag_name or figure.tag or "no tag", figure.sub or figure.part,
-         measure_name(figure.measure), amount(figure, figure.before), amount(figure, figure.now))
+         measure_name(figure.measure), *before_and_now(figure))
         for figure in held.figures[:SHOWN]
     )  # fmt: skip
     blocks: list[Block] = [Notice("warning", report.reason) for report in held.reports]
@@ -208,8 +205,3 @@ def held_rows(held: HeldReports, account: str, *, more: bool) -> Message:
         blocks.append(Text("There are more: limit=… and after=… page through them over HTTP or in the shell."))
     blocks.append(decision_buttons(held.account))
     return Message(f"Held report of {account}", tuple(blocks), private=True)
-
-
-def amount(figure: HeldFigure | HeldTotal, value: int | None) -> str:
-    """A count, or an amount in its currency."""
-    return money(value, figure.currency) if figure.measure in AMOUNTS else count(value)

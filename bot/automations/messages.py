@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from bot.alerts.figures import number
 from bot.automations.subjects import Subject
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Text
-from bot.render.figures import plural
+from bot.render.figures import length_in_words
 from storage.automations.automations import Armed
 from storage.ledger.alerts.comparisons import title
 from storage.ledger.automations.conditions import Fact, Unknown, Verdict
@@ -29,8 +29,7 @@ def window_in_words(window: str) -> str:
         return window
     if window == "start":
         return "since the start"
-    unit = {"d": "day", "h": "hour", "m": "minute"}[window[-1]]
-    return f"over {plural(int(window[:-1]), unit)}"
+    return f"over {length_in_words(window)}"
 
 
 def facts_in_words(facts: Sequence[Fact], currency: str) -> str:

@@ -17,7 +17,7 @@ from bot.forms.archiving import opposite, refuse_archived
 from bot.forms.bulk_change import MOST, BulkChange, edit_each, edit_question, render_change
 from bot.forms.entity_list import SortedList, list_message, listed, of_team
 from bot.forms.sorting import SETTINGS, Sorting, read_sorting, sorting_fields
-from bot.render.figures import plural
+from bot.render.figures import instant, plural
 from storage.catalogue import accounts, names, offers
 from storage.catalogue.accounts import Account
 from storage.catalogue.groups import ACTIVE, ARCHIVED
@@ -98,8 +98,8 @@ def account_card(ctx: Context, account: AccountShown) -> Message:
     fields = (
         ("Platform", account.platform), ("Address", address),
         ("Zone, currency", f"{account.timezone}, {account.currency}"), ("Login", ", ".join(account.credentials) or "–"),
-        ("Last sync", f"{account.last_success_at:%Y-%m-%d %H:%M} UTC" if account.last_success_at else "never"),
-        ("Next sync", f"{account.next_sync_at:%Y-%m-%d %H:%M} UTC" if account.next_sync_at else "–"),
+        ("Last sync", instant(account.last_success_at, none="never")),
+        ("Next sync", instant(account.next_sync_at)),
         *sorting_fields(ctx, account),
     )  # fmt: skip
     blocks: list[Block] = [Fields(fields), *_sampled(account)]

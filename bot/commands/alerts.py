@@ -17,6 +17,7 @@ from bot.core.message import Button, Buttons, Fields, Message, Table
 from bot.core.permissions import Scope, of_own_campaigns
 from bot.forms.first_steps import begin
 from bot.forms.sorting import Groups, Tags, scope_words, sorted_scope
+from bot.render.figures import plural
 from storage.alerts import alert_states
 from storage.alerts.alert_states import Alert, NewAlert, Terms, Watch
 from storage.catalogue.entities import page
@@ -83,7 +84,7 @@ def alert_card(ctx: Context, alert: Alert) -> Message:
 
 def _history(alert: Alert) -> str:
     days = alert.would_have_fired_on or []
-    times = f"would have fired {alert.would_have_fired} time{'' if alert.would_have_fired == 1 else 's'} in 30 days"
+    times = f"would have fired {plural(alert.would_have_fired, 'time')} in 30 days"
     return times + (f": {', '.join(days[:10])}" + (" …" if len(days) > 10 else "") if days else "")
 
 

@@ -21,7 +21,7 @@ from storage.db import leases
 from storage.ledger.credentials import HIDDEN
 from storage.ledger.errors import CasinoFluxError, Refused
 from storage.ledger.facts import Role
-from storage.ledger.money import units
+from storage.ledger.money import amount_text
 from storage.ledger.schedule import WEEKDAYS
 from storage.people import audits
 from storage.people.audits import Recorded
@@ -114,14 +114,14 @@ def _image_before(code: str, before: dict[str, Any]) -> tuple[str, dict[str, Any
 def _spend_before(before: dict[str, Any], _after: dict[str, Any]) -> Inverse | None:
     if not before:
         return None
-    campaign, amount = str(before["campaign_id"]), micros_written_out(before["amount"])
+    campaign, amount = str(before["campaign_id"]), amount_text(before["amount"])
     return "spend add", {"campaign": campaign, "amount": amount, **_some(before, "day", "currency")}
 
 
 def _payment_before(_before: dict[str, Any], after: dict[str, Any]) -> Inverse | None:
     if not after:
         return None
-    return "payment add", {"amount": micros_written_out(-after["amount"]), **_some(after, "account", "day", "currency")}
+    return "payment add", {"amount": amount_text(-after["amount"]), **_some(after, "account", "day", "currency")}
 
 
 def _rate_before(before: dict[str, Any], _after: dict[str, Any]) -> Inverse | None:
@@ -130,11 +130,6 @@ def _rate_before(before: dict[str, Any], _after: dict[str, Any]) -> Inverse | No
 
 def _some(state: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: state[name] for name in names}
-
-
-def micros_written_out(micros: int) -> str:
-    """Micro-units as a decimal of whole units."""
-    return f"{units(micros):f}"
 
 
 def _view_before(before: dict[str, Any], after: dict[str, Any]) -> Inverse | None:
@@ -172,7 +167,7 @@ def _unpublished_before(before: dict[str, Any], after: dict[str, Any]) -> Invers
 def _terms_before(before: dict[str, Any], _after: dict[str, Any]) -> Inverse | None:
     if not before:
         return None
-    threshold = {"threshold": micros_written_out(before["threshold"])} if before["threshold"] else {}
+    threshold = {"threshold": amount_text(before["threshold"])} if before["threshold"] else {}
     return "payment rule", {**_some(before, "account", "rule"), **threshold}
 
 
@@ -189,7 +184,7 @@ def _conversion_before(before: dict[str, Any], after: dict[str, Any]) -> Inverse
         return ("conversion edit", {"conversion": after["id"], "status": "reversed"}) if made else None
     if before["amount"] is None and after["amount"] is not None:
         return None
-    amount = {} if before["amount"] is None else {"amount": micros_written_out(before["amount"])}
+    amount = {} if before["amount"] is None else {"amount": amount_text(before["amount"])}
     currency = {"currency": before["currency"]} if amount and before["currency"] else {}
     return "conversion edit", {"conversion": before["id"], "status": before["status"], **amount, **currency}
 
@@ -487,7 +482,7 @@ def _differs(name: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
 
 def _as_argument(name: str, value: Any) -> Any:
     """A value as an argument takes it: amounts are shown in micro-units and said in whole ones."""
-    return micros_written_out(value) if name in _AMOUNTS and isinstance(value, int) and value else value
+    return amount_text(value) if name in _AMOUNTS and isinstance(value, int) and value else value
 
 
 def undone_card(ctx: Context, done: Undone) -> Message:

@@ -21,7 +21,7 @@ from storage.ledger.clicks.click_id import Codec, instant_of
 from storage.ledger.clicks.macros import SUBS
 from storage.ledger.errors import CasinoFluxError, Missing, Refused
 from storage.ledger.facts import Bot, Reason, Role
-from storage.ledger.money import units, written
+from storage.ledger.money import amount_text, units
 from storage.ledger.tables import write_table
 from storage.tables import (
     campaigns,
@@ -83,7 +83,7 @@ def click_card(ctx: Context, click: StoredClick) -> Message:
     del plain["conversions"], plain["extra"], plain["outgoing"]
     plain |= {noun: ctx.label(noun, plain[noun]) for noun in _PLACES if plain[noun]}
     if click.cost is not None:
-        plain["cost"] = written(click.cost)
+        plain["cost"] = amount_text(click.cost)
     fields = tuple((name.replace("_", " "), str(value)) for name, value in plain.items() if value not in (None, ""))
     rows = tuple(_state_row(str(conversion["event"]), conversion) for conversion in click.conversions)
     table = (Table(("Event", "Status", "Amount", "Currency", "When (UTC)"), rows, numeric=(2,)),) if rows else ()
@@ -101,7 +101,7 @@ def click_card(ctx: Context, click: StoredClick) -> Message:
 
 
 def _state_row(event: str, state: dict[str, Any]) -> tuple[str, ...]:
-    amount = "–" if state["amount"] is None else written(state["amount"])
+    amount = "–" if state["amount"] is None else amount_text(state["amount"])
     return event, str(state["status"]), amount, str(state["currency"] or ""), f"{state['occurred_at']:%Y-%m-%d %H:%M}"
 
 

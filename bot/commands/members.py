@@ -15,6 +15,7 @@ from bot.core.listing import Listing, Page
 from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.core.permissions import Scope
 from bot.forms.first_steps import guide
+from bot.render.figures import instant
 from storage.catalogue import names, teams
 from storage.catalogue.entities import page
 from storage.chat import rooms
@@ -84,7 +85,7 @@ class Joined(Member, frozen=True, kw_only=True):
 
 
 def invited_card(ctx: Context, made: Invited) -> Message:
-    rows = [("Role", _limited(ctx, made.role, made.campaigns)), ("Good until", f"{made.expires_at:%Y-%m-%d %H:%M} UTC")]
+    rows = [("Role", _limited(ctx, made.role, made.campaigns)), ("Good until", instant(made.expires_at))]
     how: list[Block] = [
         Text(made.code, code=True),
         Text(f"On Slack: /flux join {made.code}\nOn Telegram: /start {made.code}"),

@@ -15,7 +15,7 @@ from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.core.permissions import Scope, own_campaigns
 from bot.forms.first_steps import begin
-from bot.render.figures import event_name, plural
+from bot.render.figures import event_name, instant, plural
 from storage.catalogue import names
 from storage.catalogue.entities import cursor
 from storage.clicks import queries
@@ -286,7 +286,7 @@ def sent_table(ctx: Context, page: Page[Sent]) -> Message:
             event_name(delivery.event),
             delivery.state,
             str(delivery.attempts),
-            _next_try(delivery),
+            instant(delivery.next_at),
             delivery.reason or delivery.error or delivery.answer[:60],
         )
         for delivery in page.items
@@ -294,10 +294,6 @@ def sent_table(ctx: Context, page: Page[Sent]) -> Message:
     columns = ("Id", "Source", "Event", "State", "Tries", "Next try", "Answer or reason")
     table = Table(columns, rows, numeric=(4,), phone=(1, 2, 3, 5, 6))
     return Message("Postbacks to traffic sources, the latest first", (table,), private=True)
-
-
-def _next_try(delivery: Sent) -> str:
-    return f"{delivery.next_at:%Y-%m-%d %H:%M} UTC" if delivery.next_at is not None else "–"
 
 
 @command("postback sent", role=Role.VIEWER, scope=Scope.OWN, render=sent_table, reads=True)

@@ -11,12 +11,12 @@ from bot.core.command import command
 from bot.core.context import Context
 from bot.core.message import Message, Notice, Table, Text
 from bot.core.permissions import Scope
-from bot.render.figures import count, measure_name, money, plural
+from bot.render.figures import before_and_now, measure_name, plural
 from storage.catalogue import names
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.revenue import restatements
-from storage.revenue.restatements import AMOUNTS, Restated
+from storage.revenue.restatements import Restated
 from storage.tables import accounts
 
 DAYS = 30
@@ -45,7 +45,7 @@ def restated_message(ctx: Context, made: Restatements) -> Message:
     columns = ("Day", "Account", "Segment", "Measure", "Was", "Is")
     rows = tuple(
         (f"{restated.day}", ctx.name("account", restated.account), restated.tag or "no tag",
-         measure_name(restated.measure), _amount(restated, restated.before), _amount(restated, restated.now))
+         measure_name(restated.measure), *before_and_now(restated))
         for restated in made.items[:SHOWN]
     )  # fmt: skip
     vanished = sum(restated.vanished for restated in made.items)
@@ -54,10 +54,6 @@ def restated_message(ctx: Context, made: Restatements) -> Message:
     more = (Text(f"and {len(made.items) - SHOWN:,} more"),) if len(made.items) > SHOWN else ()
     title = f"{plural(len(made.items), 'settled figure')} moved {since}"
     return Message(title, (Table(columns, rows, numeric=(4, 5), phone=(0, 1, 3, 4, 5)), *rest, *more), private=True)
-
-
-def _amount(restated: Restated, value: int | None) -> str:
-    return money(value, restated.currency) if restated.measure in AMOUNTS else count(value)
 
 
 @command(

@@ -13,7 +13,7 @@ from bot.core.limits import day_range
 from bot.core.message import Message, Table, Text
 from bot.core.permissions import Scope, own_campaigns, visible
 from bot.core.tokenizer import period
-from bot.render.figures import count, days, layered, money, plural, share
+from bot.render.figures import count, days, layered_plural, money, plural, share
 from storage.catalogue import names, site_snapshot
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
@@ -130,8 +130,8 @@ def funnel_table(ctx: Context, funnel: Funnel) -> Message:
     regs, ftds = funnel.totals.registrations, funnel.totals.first_deposits
     title = (
         f"{ctx.name('site', funnel.site)}, {days(funnel.from_, funnel.to)}: {plural(funnel.visits, 'visit')}, "
-        f"{count(funnel.outgoing)} to offers, {layered(regs)} {'reg' if regs.merged == 1 else 'regs'}, "
-        f"{layered(ftds)} {'FTD' if ftds.merged == 1 else 'FTDs'}, {money(funnel.commission, funnel.currency)}"
+        f"{count(funnel.outgoing)} to offers, {layered_plural(regs, 'reg')}, "
+        f"{layered_plural(ftds, 'FTD')}, {money(funnel.commission, funnel.currency)}"
     )
     rows = tuple(
         (line.variant, count(line.position), ctx.name("offer", line.offer), count(line.impressions),

@@ -25,8 +25,7 @@ from bot.render.figures import (
     by_weight,
     change_table,
     days,
-    first_deposits,
-    layered,
+    layered_plural,
     plural,
     report_table,
     spoken_measure,
@@ -117,9 +116,8 @@ def stats_message(ctx: Context, report: MergedReport) -> Message:
     totals, currency = report.totals, report.currency
     shown_days = days(report.from_, report.to)
     title = (
-        f"{shown_days}: {plural(totals.clicks, 'click')}, {layered(totals.registrations)} "
-        f"{'reg' if totals.registrations.merged == 1 else 'regs'}, {first_deposits(totals)} "
-        f"{'FTD' if totals.first_deposits.merged == 1 else 'FTDs'}, commission {worded_commission(totals, currency)}"
+        f"{shown_days}: {plural(totals.clicks, 'click')}, {layered_plural(totals.registrations, 'reg')}, "
+        f"{layered_plural(totals.first_deposits, 'FTD')}, commission {worded_commission(totals, currency)}"
     )
     if not report.rows and not report.unassigned and not ctx.notes["csv"] and not ctx.notes.get("imported"):
         if first := guide(ctx, ctx.notes.get("done_steps", frozenset())):

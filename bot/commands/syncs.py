@@ -334,7 +334,7 @@ async def _refuse_undecided_days(tx: AsyncConnection, new: Upload, row: Row[Any]
     field = _upload_field(new)
     raise Refused(
         f"{field}: its dates can be read day first or month first, and as read they would withdraw figures of "
-        f"{len(days)} settled {'day' if len(days) == 1 else 'days'} ({shown}): write the days as 2026-10-31, or say "
+        f"{plural(len(days), 'settled day')} ({shown}): write the days as 2026-10-31, or say "
         f'how they are meant: account edit {row.code} options=\'{{"day_order": "dmy"}}\'',
         field=field,
     )

@@ -11,7 +11,7 @@ from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table
 from bot.core.permissions import Scope, find, of_own_campaigns
-from bot.render.figures import plural
+from bot.render.figures import instant, plural
 from storage.catalogue.entities import cursor, page
 from storage.db.secrets import new_key
 from storage.ledger.addresses import web_address
@@ -101,7 +101,7 @@ def call_table(_ctx: Context, listing: Page[Call]) -> Message:
         return Message("No webhook was called yet: webhook test tries one", private=True)
     rows = tuple(
         (str(call.id), call.webhook, call.event.replace("_", " "), call.state, str(call.attempts),
-         f"{call.next_at:%Y-%m-%d %H:%M} UTC" if call.next_at else "–", call.error or call.answer[:60])
+         instant(call.next_at), call.error or call.answer[:60])
         for call in listing.items
     )  # fmt: skip
     columns = ("Id", "Webhook", "Event", "State", "Tries", "Next try", "Answer or reason")

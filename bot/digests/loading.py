@@ -31,6 +31,7 @@ from bot.digests.message import (
     usual,
     vanished,
 )
+from bot.render.figures import plural
 from storage.alerts import attention
 from storage.alerts.attention import AccountHealth
 from storage.catalogue import offer_checks
@@ -218,7 +219,7 @@ async def _attention(
 async def _deliveries(tx: AsyncConnection, request: DigestRequest) -> list[Attention]:
     lines = []
     if n := await attention.dead_letters(tx, request.team_id, request.told_until):
-        text = f"{n:,} conversion{'s' if n > 1 else ''} could not be delivered to a traffic source"
+        text = f"{plural(n, 'conversion')} could not be delivered to a traffic source"
         lines.append(Attention(level="error", text=text, about="deliveries"))
     for room in await attention.lost_rooms(tx, request.team_id, request.told_until):
         text = f"we may no longer write to {room}: its digest has stopped"

@@ -9,12 +9,12 @@ import msgspec
 from bot.core.context import Deployment
 from bot.core.message import Block, Button, Buttons, Chart, Fields, Message, Notice, Series, Text
 from bot.render import figures
-from bot.render.figures import change, count, percent
+from bot.render.figures import before_and_now, change, count, layered_plural, percent, plural
 from storage.alerts.attention import AccountHealth
 from storage.ledger.reports.report_rows import MergedReport, ReportRow
 from storage.ledger.schedule import Every
 from storage.reports.forecast import Forecast
-from storage.revenue.restatements import AMOUNTS, Restated
+from storage.revenue.restatements import Restated
 
 SHORT_ROWS, SHORT_LINES = 5, 3  # of a part of the digest as it is sent: one screen of a phone
 LOOK_BACK = 7  # days of the average, and how far back days may still be pending
@@ -215,21 +215,17 @@ _MEASURES = {"registrations": "Regs", "first_deposits": "FTDs", "deposits": "Dep
              "commission": "Commission"}  # fmt: skip
 
 
-def _amount(restated: Restated, value: int | None) -> str:
-    return figures.money(value, restated.currency) if restated.measure in AMOUNTS else figures.count(value)
-
-
 def changed(restated: Restated) -> ChangedFigure:
+    before, now = before_and_now(restated)
     return ChangedFigure(
         day=restated.day, account=restated.account_name, tag=restated.tag, measure=_MEASURES[restated.measure],
-        before=_amount(restated, restated.before), now=_amount(restated, restated.now), vanished=restated.vanished,
+        before=before, now=now, vanished=restated.vanished,
     )  # fmt: skip
 
 
 def vanished(restated: Restated) -> str:
-    was, now = _amount(restated, restated.before), _amount(restated, restated.now)
-    measure = _MEASURES[restated.measure]
-    return f"{restated.day:%d %b} {restated.account_name} / {restated.tag or 'no tag'}: {measure} {was} → {now}"
+    moved = f"{_MEASURES[restated.measure]} {' → '.join(before_and_now(restated))}"
+    return f"{restated.day:%d %b} {restated.account_name} / {restated.tag or 'no tag'}: {moved}"
 
 
 def pending(health: AccountHealth) -> Pending:
@@ -247,8 +243,8 @@ def pending(health: AccountHealth) -> Pending:
 
 def unmatched_words(n: int) -> Iterable[Attention]:
     if n:
-        yield Attention(level="warning", text=f"{n:,} unmatched postback{'s' if n > 1 else ''}: their click is unknown",
-                        about="postbacks")  # fmt: skip
+        text = f"{plural(n, 'unmatched postback')}: their click is unknown"
+        yield Attention(level="warning", text=text, about="postbacks")
 
 
 def unassigned_words(report: MergedReport) -> Iterable[Attention]:
@@ -307,15 +303,15 @@ def title(facts: DigestFacts) -> str:
 
 
 def _measured_parts(report: MergedReport) -> Iterable[str]:
-    """What is measured, in few words."""
+    """What is before_and_now, in few words."""
     totals, currency = report.totals, report.currency
     ftds, regs = totals.first_deposits.merged, totals.registrations.merged
     if ftds is not None:
-        yield f"{figures.first_deposits(totals)} {'FTD' if totals.first_deposits.merged == 1 else 'FTDs'}"
+        yield layered_plural(totals.first_deposits, "FTD")
     if regs is not None:
-        yield f"{figures.layered(totals.registrations)} regs"
+        yield layered_plural(totals.registrations, "reg")
     if ftds is None and regs is None and totals.clicks is not None:
-        yield f"{count(totals.clicks)} clicks"
+        yield plural(totals.clicks, "click")
     yield f"commission {figures.worded_commission(totals, currency)}"
     if totals.commission is not None and totals.profit is not None and totals.spend is not None:
         yield f"profit {figures.round_money(totals.profit, currency)}"

@@ -6,6 +6,7 @@ from msgspec import Meta
 
 from bot.core.arguments import EMPTIES, NONE, choices
 from bot.forms.campaign_costs import Costing
+from bot.render.figures import length_in_words
 from storage.catalogue.campaigns import Campaign
 from storage.ledger.clicks.visitor import SCOPES
 from storage.ledger.errors import Refused
@@ -57,12 +58,7 @@ def visiting_fields(campaign: Campaign) -> tuple[tuple[str, str], ...]:
             campaign.unique_scope or "", "the campaign"
         )
         period = campaign.unique_period or minutes_text(_DAY)
-        fields.append(("Unique visitors", f"new to {scope} for {_in_words(period)}"))
+        fields.append(("Unique visitors", f"new to {scope} for {length_in_words(period)}"))
     if campaign.smart_rotation:
         fields.append(("Returning visitors", "go on to offers they have not seen"))
     return tuple(fields)
-
-
-def _in_words(period: str) -> str:
-    number, unit = int(period[:-1]), {"m": "minute", "h": "hour", "d": "day"}[period[-1]]
-    return f"{number} {unit}{'' if number == 1 else 's'}"

@@ -1,9 +1,10 @@
 """Report figures as people read them: money in their currency, ratios in percent, "–" where nothing is measured."""
 
 from collections.abc import Iterator, Sequence
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
+from typing import Protocol
 
 import msgspec
 from babel.numbers import format_currency
@@ -13,6 +14,7 @@ from storage.ledger.money import ratio, units
 from storage.ledger.reports.arrange import measure, measure_named
 from storage.ledger.reports.forecast import Accuracy
 from storage.ledger.reports.report_rows import ComparedRange, Layers, MergedReport, ReportRow
+from storage.ledger.revenue.sanity import AMOUNTS
 
 NONE = "–"
 PENDING = "pending"
@@ -60,6 +62,26 @@ def amount(micros: int | None, currency: str | None) -> str:
     if micros is None or currency:
         return money(micros, currency or "")
     return f"{units(micros):,.2f}"
+
+
+class Moved(Protocol):
+    """A figure that a platform reports otherwise than before."""
+
+    @property
+    def measure(self) -> str: ...
+    @property
+    def currency(self) -> str: ...
+    @property
+    def before(self) -> int | None: ...
+    @property
+    def now(self) -> int | None: ...
+
+
+def before_and_now(figure: Moved) -> tuple[str, str]:
+    """Both values: counts, or amounts in their currency."""
+    if figure.measure == "commission" or figure.measure in AMOUNTS:
+        return money(figure.before, figure.currency), money(figure.now, figure.currency)
+    return count(figure.before), count(figure.now)
 
 
 def round_money(micros: int, currency: str) -> str:
@@ -375,6 +397,21 @@ def days(first: date, last: date) -> str:
 def plural(number: int | None, word: str) -> str:
     """1 day, 2 days, 1 FTD, 1,200 clicks; "–" where it is not measured."""
     return f"{count(number)} {word}" + ("" if number == 1 else "s")
+
+
+def layered_plural(layers: Layers, word: str) -> str:
+    """The same of a merged count, with the postbacks' beside it: 1 FTD, 12 (14) FTDs."""
+    return f"{layered(layers)} {word}" + ("" if layers.merged == 1 else "s")
+
+
+def length_in_words(length: str) -> str:
+    """30m, 2h, 3d as people say it: 30 minutes, 2 hours, 3 days."""
+    return plural(int(length[:-1]), {"m": "minute", "h": "hour", "d": "day"}[length[-1]])
+
+
+def instant(moment: datetime | None, *, none: str = NONE) -> str:
+    """2026-10-31 09:05 UTC"""
+    return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else none
 
 
 def event_name(event: str | None) -> str:

@@ -43,7 +43,7 @@ def units(micro: int) -> Decimal:
     return Decimal(micro).scaleb(-6)
 
 
-def written(micro: int) -> str:
+def amount_text(micro: int) -> str:
     """An amount in whole units, with a point and no more digits than it has: 40.5, 12, -0.83."""
     text = f"{units(micro):f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

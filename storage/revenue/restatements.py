@@ -13,7 +13,6 @@ from storage.tables import MEASURES, accounts, offers, revenue, revenue_revision
 
 REACH = timedelta(days=200)  # how old a day's restatement is still news
 COMMISSION = ("commission_cpa", "commission_revshare", "commission_other")
-AMOUNTS = frozenset({"deposit_amount", "ngr", "commission", *COMMISSION})
 
 
 class Restated(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from storage.ledger.money import rounded, units, written
+from storage.ledger.money import amount_text, rounded, units
 
 #: Waiting times after the first, second … failed try.
 SCHEDULE = (
@@ -62,7 +62,7 @@ class Sending(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def payout(self) -> str:
         """The amount with a decimal point, in at most six digits after it; empty if there is none."""
-        return "" if self.amount is None else written(self.amount)
+        return "" if self.amount is None else amount_text(self.amount)
 
 
 class Success(msgspec.Struct, frozen=True, kw_only=True):
