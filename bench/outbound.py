@@ -23,7 +23,7 @@ from sqlalchemy import func, insert, select, update
 from bench.stage import Figures, Line, folder, free_port, load, middle, set_up, table
 from hub.jobs.outbound import CONCURRENCY
 from storage.db.engine import Database
-from storage.ledger.postbacks.outbound_templates import Outgoing
+from storage.ledger.outbound.templates import Outgoing
 from storage.outbound.queue import OutboundRequest
 from storage.tables import accounts, conversions, outbound, sources
 

@@ -34,9 +34,9 @@ from storage.db.secrets import Box
 from storage.ledger.automations.conditions import Unknown
 from storage.ledger.automations.rules import OPPOSITE, Rule
 from storage.ledger.automations.steps import LOOP, lift_at
-from storage.ledger.automations.webhooks import WebhookCall
 from storage.ledger.errors import CasinoFluxError
-from storage.ledger.postbacks.outbound_templates import host
+from storage.ledger.outbound.templates import host
+from storage.ledger.outbound.webhooks import WebhookCall
 from storage.outbound.queue import OutboundRequest
 from storage.people.audits import Recorded
 from storage.tables import outbound

@@ -39,8 +39,8 @@ from storage.ledger.automations.figures import Figures, reach_of
 from storage.ledger.automations.rules import Rule, describe_rule, read_rule
 from storage.ledger.automations.steps import SubjectState, Terms
 from storage.ledger.automations.templates import TEMPLATES, Template
-from storage.ledger.automations.webhooks import check_secret, new_secret
 from storage.ledger.facts import Role
+from storage.ledger.outbound.webhooks import check_secret, new_secret
 from storage.tables import automations as table
 
 

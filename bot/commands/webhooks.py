@@ -15,9 +15,9 @@ from bot.render.figures import instant, plural
 from storage.catalogue.entities import cursor, page
 from storage.db.secrets import new_key
 from storage.ledger.addresses import web_address
-from storage.ledger.automations.webhooks import new_secret
 from storage.ledger.errors import Forbidden, Refused
 from storage.ledger.facts import Role
+from storage.ledger.outbound.webhooks import new_secret
 from storage.outbound import delivery_log, webhooks
 from storage.outbound.delivery_log import Call
 from storage.outbound.webhooks import CONVERSIONS, EVENTS, MAX_WEBHOOKS, OF_ACCOUNTS, NewWebhook, Webhook

@@ -18,7 +18,7 @@ from storage.ledger.credentials import (
 )
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Event
-from storage.ledger.postbacks.outbound_templates import MACROS, Success, unknown_macros
+from storage.ledger.outbound.templates import MACROS, Success, unknown_macros
 
 OURS = ("click_id", "cost", "currency", *(f"sub{n}" for n in range(1, 11)))
 _EVENTS = tuple(event.value for event in Event)

@@ -14,7 +14,7 @@ from typing import Any, cast
 import msgspec
 
 from storage.ledger.errors import Refused
-from storage.ledger.postbacks.outbound_templates import Outgoing, Sending
+from storage.ledger.outbound.templates import Outgoing, Sending
 
 #: JSON conversion APIs, by module name.
 APIS = ("google", "kwai", "meta", "microsoft", "snap", "tiktok", "x")

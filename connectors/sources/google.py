@@ -14,7 +14,7 @@ from connectors.sources.rules import encoded, fresh, setting, value, without_emp
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Event
 from storage.ledger.numbers import read_float
-from storage.ledger.postbacks.outbound_templates import INSTEAD, Outgoing, Sending, Success
+from storage.ledger.outbound.templates import INSTEAD, Outgoing, Sending, Success
 
 _CONSENT = {"granted": "CONSENT_GRANTED", "denied": "CONSENT_DENIED"}
 

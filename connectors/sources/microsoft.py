@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from connectors.sources.rules import encoded, fresh, seconds, setting, value, without_empty
-from storage.ledger.postbacks.outbound_templates import Outgoing, Sending, Success
+from storage.ledger.outbound.templates import Outgoing, Sending, Success
 
 
 def request(sending: Sending, settings: Mapping[str, str], now: datetime) -> Outgoing:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from storage.ledger.errors import Refused
-from storage.ledger.postbacks.outbound_templates import Sending
+from storage.ledger.outbound.templates import Sending
 
 
 def setting(settings: Mapping[str, str], name: str, api: str) -> str:

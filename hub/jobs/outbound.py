@@ -14,9 +14,10 @@ from hub.postbacks import handler
 from hub.runtime.runtime import Runtime
 from storage.db import tasks
 from storage.db.engine import T, Work
-from storage.ledger.automations.webhooks import signed
 from storage.ledger.errors import CasinoFluxError, ConnectorError, Refused
-from storage.ledger.postbacks.outbound_templates import Outgoing, Success, next_try, placeholders, reveal, taken
+from storage.ledger.outbound.answers import next_try, taken
+from storage.ledger.outbound.templates import Outgoing, Success, placeholders, reveal
+from storage.ledger.outbound.webhooks import signed
 from storage.outbound import claims
 from storage.outbound.claims import Attempt, Claimed
 

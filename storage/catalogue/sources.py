@@ -12,7 +12,7 @@ from storage.catalogue.groups import ACTIVE, ARCHIVED, Sorted, sorting_of
 from storage.db.secrets import Box
 from storage.ledger.clicks.placements import placement_sub
 from storage.ledger.credentials import hide_credentials
-from storage.ledger.postbacks.outbound_templates import placeholders
+from storage.ledger.outbound.templates import placeholders
 from storage.tables import faults, sources
 
 

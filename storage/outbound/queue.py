@@ -10,11 +10,10 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.clicks import queries as click_storage
-from storage.ledger.automations.webhooks import WebhookCall
 from storage.ledger.clicks.click_id import instant_of
 from storage.ledger.facts import Event, Status
 from storage.ledger.numbers import read_number
-from storage.ledger.postbacks.outbound_templates import (
+from storage.ledger.outbound.templates import (
     Outgoing,
     Sending,
     Success,
@@ -26,6 +25,7 @@ from storage.ledger.postbacks.outbound_templates import (
     share,
     values,
 )
+from storage.ledger.outbound.webhooks import WebhookCall
 from storage.postbacks.conversion_rows import Change
 from storage.tables import campaigns, clicks, conversions, offers, outbound, sites, sources, user_agents
 

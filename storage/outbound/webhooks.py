@@ -15,11 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.bulk_sql import Lookup
 from storage.db.direct_sqlite import SyncConnection
-from storage.ledger.automations.webhooks import WebhookCall
 from storage.ledger.credentials import hide_credentials
 from storage.ledger.errors import Missing
 from storage.ledger.facts import Role
-from storage.ledger.postbacks.outbound_templates import host
+from storage.ledger.outbound.templates import host
+from storage.ledger.outbound.webhooks import WebhookCall
 from storage.outbound.queue import OutboundRequest
 from storage.tables import members, outbound, tokens, webhooks
 

@@ -12,7 +12,7 @@ from connectors.sources import presets
 from storage.catalogue import sources
 from storage.db.secrets import Box
 from storage.ledger.errors import Refused
-from storage.ledger.postbacks.outbound_templates import reveal
+from storage.ledger.outbound.templates import reveal
 from storage.tables import audits, metadata
 from storage.tables import sources as table
 from tests.bot.asking import Asker, asking

@@ -15,7 +15,8 @@ from connectors.sources import APIS, build, presets, read_token, token_request
 from connectors.sources.__main__ import document
 from storage.catalogue.sources import enabled, missing
 from storage.ledger.errors import Refused
-from storage.ledger.postbacks.outbound_templates import Outgoing, Sending, placeholders, reveal, taken, unknown_macros
+from storage.ledger.outbound.answers import taken
+from storage.ledger.outbound.templates import Outgoing, Sending, placeholders, reveal, unknown_macros
 from storage.outbound.queue import outbound_request
 
 RECORDINGS = Path(__file__).parent / "recordings"

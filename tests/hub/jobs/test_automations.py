@@ -16,10 +16,10 @@ from hub.jobs import outbound
 from hub.jobs.automations import tick, watch_budgets
 from hub.jobs.timetable import TIMETABLE
 from storage.clicks import partitions
-from storage.ledger.automations.webhooks import WebhookCall, signed
 from storage.ledger.clicks.click_id import first_id_at
 from storage.ledger.errors import Missing, Refused
 from storage.ledger.facts import Role
+from storage.ledger.outbound.webhooks import WebhookCall, signed
 from storage.outbound import claims
 from storage.tables import (
     audits,

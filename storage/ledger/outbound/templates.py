@@ -1,4 +1,4 @@
-"""Telling a traffic source of a conversion: its template filled in, its answer understood, the next try timed.
+"""What a traffic source receives of a conversion: its template filled in.
 
 In a template `{click_id}` is the *source's* click id, as its link brought it. Lower-case macros are filled when the
 conversion is accepted; upper-case ones (`{AID}`, `{KEY}`) belong to the account at the source, may be secret, and are
@@ -6,10 +6,9 @@ filled when the request is sent, so that no secret lies in the outbox.
 """
 
 import hashlib
-import random
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -18,11 +17,6 @@ import msgspec
 
 from storage.ledger.money import amount_text, rounded, units
 
-#: Waiting times after the first, second … failed try.
-SCHEDULE = (
-    timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2), timedelta(hours=12),
-)  # fmt: skip
-_LONGEST = timedelta(hours=24)
 _MACRO = re.compile(r"\{([a-z_]+\d*)\}")
 _PLACEHOLDER = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
 
@@ -147,43 +141,6 @@ def unknown_macros(template: str) -> list[str]:
 
 def host(url: str) -> str:
     return (urlsplit(url).hostname or "").lower()
-
-
-def taken(status: int, body: bytes, rule: Success) -> str | None:
-    """None if the source took it, else what is wrong with its answer."""
-    if not 200 <= status < 300:
-        return f"answered {status}"
-    text = body.decode("utf-8", errors="replace")
-    for part in rule.contains:
-        if part.lower() not in text.lower():
-            return f"answered {status} without {part!r}"
-    for unwanted in rule.lacks:
-        if unwanted.lower() in text.lower():
-            return f"answered {status} with {unwanted!r}"
-    return _json_fault(text, rule.json_equals) if rule.json_equals else None
-
-
-def _json_fault(text: str, expected: Mapping[str, Any]) -> str | None:
-    try:
-        content = msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return "answered something that is not JSON"
-    for path, value in expected.items():
-        at: Any = content
-        for part in path.split("."):
-            at = at.get(part) if isinstance(at, dict) else None
-        if at != value and not (value == "*" and at is not None):
-            return f"answered {path}={at!r} instead of {value!r}"
-    return None
-
-
-def next_try(failures: int, now: datetime, *, retry_after: float | None, chance: random.Random) -> datetime | None:
-    """When to try again after so many failures (a fifth more or less); None when it is given up."""
-    if failures > len(SCHEDULE):
-        return None
-    wait = SCHEDULE[failures - 1] * chance.uniform(0.8, 1.2)
-    pause = timedelta(seconds=min(retry_after or 0.0, _LONGEST.total_seconds()))
-    return now + max(wait, pause)
 
 
 def share(amount: int | None, percent: Decimal | None) -> int | None:

@@ -1,4 +1,4 @@
-"""Calls of automations, signed as Standard Webhooks says (https://www.standardwebhooks.com). Pure."""
+"""Calls of webhooks, signed as Standard Webhooks says (https://www.standardwebhooks.com). Pure."""
 
 import binascii
 import hashlib
@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 
 from storage.ledger.errors import Refused
-from storage.ledger.postbacks.outbound_templates import Outgoing
+from storage.ledger.outbound.templates import Outgoing
 
 PREFIX = "whsec_"
 
