@@ -38,7 +38,7 @@ webhooks = Table(
     team(),
     Column("name", Text, nullable=False),
     Column("url", Text, nullable=False),
-    Column("events", Json, nullable=False),  # storage.ledger.webhooks.EVENTS
+    Column("events", Json, nullable=False),  # storage.outbound.webhooks.EVENTS
     Column("campaigns", Json),  # codes it is about, null: all
     Column("secret", Text, nullable=False),  # encrypted
     Column("status", Text, nullable=False),  # active | paused

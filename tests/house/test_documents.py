@@ -36,7 +36,7 @@ def _package_files(text: str) -> list[str]:
 def test_named_files_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert [name for name in _package_files(text) if not (ROOT / name).is_file()] == []
-    folders = re.findall(r"`((?:bot|connectors|hub|storage|tests|bench)(?:/\w+)+)/?`", text)
+    folders = re.findall(r"`((?:bot|connectors|hub|storage|tests|bench)(?:/\w+)+)/?(?:<[^`]+)?`", text)
     assert [folder for folder in folders if not (ROOT / folder).is_dir()] == []
 
 
@@ -48,6 +48,58 @@ def test_the_architecture_names_functions_of_the_files_beside_them() -> None:
         source = (ROOT / file).read_text(encoding="utf-8")
         defined = set(re.findall(r"(?:def|class) (\w+)", source))
         assert {part for name in re.findall(r"`([\w.]+)`", names) for part in name.split(".")} <= defined, file
+
+
+PACKAGES = ("bot", "connectors", "hub", "storage")
+MODULES = [path for name in PACKAGES for path in (ROOT / name).rglob("*.py")]
+
+
+def test_the_architecture_names_every_folder() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    layout = text.partition("## Folders")[2].split("```")[1]
+    blocks = re.findall(r"^(\w+)/[^\n]*((?:\n  [^\n]*)*)", layout, re.MULTILINE)
+    named = {package: set(re.findall(r" (\w+)/", block)) - {"costs"} for package, block in blocks}
+    for package in PACKAGES:
+        assert named[package] == {path.parent.name for path in (ROOT / package).glob("*/__init__.py")}, package
+
+
+def _sentences(path: Path) -> str:
+    """A document, or the docstrings and comments of a module."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".md":
+        return text
+    return "\n".join(re.findall(r'"""[\s\S]*?"""|#[: ].*', text))
+
+
+def _is_there(name: str) -> bool:
+    """Whether a dotted name is a module or folder, or a name within one."""
+    parts = name.split(".")
+    for end in range(len(parts), 1, -1):
+        path = ROOT.joinpath(*parts[:end])
+        if path.is_dir():
+            return end == len(parts)
+        if (file := path.with_suffix(".py")).is_file():
+            return all(re.search(rf"\b{part}\b", file.read_text(encoding="utf-8")) for part in parts[end:])
+    return False
+
+
+def test_modules_named_in_sentences_exist() -> None:
+    names = {
+        (path.name, name)
+        for path in [*DOCUMENTS, *MODULES]
+        for name in re.findall(r"(?<![\w./-])((?:bot|connectors|hub|storage)(?:\.[a-zA-Z_]\w*)+)", _sentences(path))
+        if not name.endswith((".md", ".py"))
+    }
+    assert len(names) > 50
+    assert sorted(pair for pair in names if not _is_there(pair[1])) == []
+
+
+def test_methods_named_in_documents_exist() -> None:
+    source = "\n".join(path.read_text(encoding="utf-8") for path in [*MODULES, *(ROOT / "tests").rglob("*.py")])
+    for path in DOCUMENTS:
+        for class_, name in re.findall(r"`([A-Z]\w*[a-z]\w*)\.(\w+)`", path.read_text(encoding="utf-8")):
+            assert re.search(rf"class {class_}\b", source), (path.name, class_)
+            assert re.search(rf"def {name}\b|\b{name}:", source), (path.name, name)
 
 
 def test_every_table_is_described_once() -> None:
