@@ -1,8 +1,6 @@
 """The domain state machine: each step tried until it is done, each failure reported with its fix."""
 
 import asyncio
-import hashlib
-import hmac
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,13 +12,13 @@ from sqlalchemy import Row
 from connectors.domains.lookup import Found, Lookup, resolved
 from connectors.http import Http
 from hub.jobs import domain_orders, health_checks
+from hub.requests.hosts import CHALLENGE, challenge
 from hub.runtime.runtime import Runtime
 from storage.catalogue import domains
 from storage.catalogue.domains import LIVE, VERIFIED, Step, with_step
 from storage.db import config_version
 from storage.ledger.errors import ConnectorError
 
-CHALLENGE = "/.well-known/casinoflux/"
 GIVE_UP = 700  # tries: about a fortnight
 _log = structlog.get_logger()
 
@@ -146,17 +144,13 @@ async def _answers(runtime: Runtime, tools: Tools, name: str, scheme: str) -> bo
     """Whether a request to the name comes out at this deployment."""
     own = urlsplit(runtime.settings.public_url)
     port = tools.https_port if scheme == "https" else tools.http_port or (own.port if own.scheme == "http" else None)
-    place = f"{scheme}://{name}{f':{port}' if port else ''}{CHALLENGE}{challenge(runtime, name)}"
+    proof = challenge(runtime.box, name)
+    place = f"{scheme}://{name}{f':{port}' if port else ''}{CHALLENGE}{proof}"
     try:
         answer = await tools.http.get(place, tries=1, redirects=0, max_bytes=10_000, seconds=8.0)
     except ConnectorError:
         return False
-    return answer.status == 200 and answer.body.decode("latin-1") == challenge(runtime, name)
-
-
-def challenge(runtime: Runtime, name: str) -> str:
-    """What only this deployment answers for a name."""
-    return hmac.new(runtime.box.derive("domains"), name.encode(), hashlib.sha256).hexdigest()[:32]
+    return answer.status == 200 and answer.body.decode("latin-1") == proof
 
 
 def pause(tries: int) -> timedelta:

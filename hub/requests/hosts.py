@@ -1,11 +1,16 @@
 """Whose name a request came under: the deployment's own address, a team's domain, or a stranger's."""
 
+import hashlib
+import hmac
 import re
 from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
+from storage.db.secrets import Box
+
+CHALLENGE = "/.well-known/casinoflux/"
 EVERY_TEAM = 0
 NO_TEAM = -1
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
@@ -92,3 +97,8 @@ def is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def challenge(box: Box, name: str) -> str:
+    """What only this deployment answers for a name, under CHALLENGE."""
+    return hmac.new(box.derive("domains"), name.encode(), hashlib.sha256).hexdigest()[:32]

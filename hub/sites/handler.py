@@ -13,8 +13,7 @@ from urllib.parse import parse_qs, quote
 import structlog
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Receive, Scope, Send
 
-from hub.jobs.domains import CHALLENGE, challenge
-from hub.requests.hosts import EVERY_TEAM, NO_TEAM, Hosts, host_of, is_address, normal_host
+from hub.requests.hosts import CHALLENGE, EVERY_TEAM, NO_TEAM, Hosts, challenge, host_of, is_address, normal_host
 from hub.runtime.runtime import Runtime
 from hub.sites import pages as site_pages
 from hub.sites.beacon import BEACON, Beacon
@@ -191,7 +190,7 @@ class Sites:
         """Whether the request was for what a domain answers whatever its site: our proof of it, or where it moved."""
         path, host = scope["path"], host_of(scope) or ""
         if path.startswith(CHALLENGE) and host in self._hosts:
-            await _send(send, 200, [(b"content-type", b"text/plain")], challenge(self.runtime, host).encode())
+            await _send(send, 200, [(b"content-type", b"text/plain")], challenge(self.runtime.box, host).encode())
             return True
         if host in self._moved and not path.startswith("/s/"):
             query = scope["query_string"]
