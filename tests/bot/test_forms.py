@@ -16,7 +16,7 @@ from tests.standins.slack_limits import check_view
 from tests.waiting import eventually
 
 
-async def ready(chats: Chatting, say: Any) -> None:
+async def ready(say: Any) -> None:
     await say("account add platform=postback_only name=Main timezone=UTC currency=EUR")
     for tag in ("one", "two"):
         await say(f"offer add casino=Lucky account=main tag={tag} url=https://lucky.example.test/?s={{click_id}}")
@@ -41,7 +41,7 @@ async def weights(chats: Chatting) -> list[int]:
 async def test_offers_are_chosen_and_weighed_in_slacks_modal(chat: Chat) -> None:
     async with chat() as chats:
         await chats.flux(f"join {await chats.invite()}")
-        await ready(chats, chats.flux)
+        await ready(chats.flux)
         opened = await chats.flux("campaign create")
         blocks = {block["block_id"]: block for block in opened["view"]["blocks"] if block["type"] == "input"}
         assert blocks["offers"]["element"]["type"] == "multi_static_select"
@@ -59,7 +59,7 @@ async def test_offers_are_chosen_and_weighed_in_slacks_modal(chat: Chat) -> None
 async def test_offers_are_chosen_and_weighed_in_telegrams_dialogue(chat: Chat) -> None:
     async with chat() as chats:
         await chats.tell(f"/start {await chats.invite()}")
-        await ready(chats, lambda text: chats.tell(f"/{text}"))
+        await ready(lambda text: chats.tell(f"/{text}"))
         await chats.tell("/campaign create")
         for step in ("Optional…", "Offers", "Lucky two", "Lucky one", "Done", "Optional…", "Weights"):
             await chats.press(await with_key(chats, step), step)
@@ -161,7 +161,7 @@ async def test_people_and_channels_may_be_mentioned_on_slack(chat: Chat) -> None
 async def test_a_form_sent_in_after_its_offer_is_gone_says_so_at_the_field(chat: Chat) -> None:
     async with chat() as chats:
         await chats.flux(f"join {await chats.invite()}")
-        await ready(chats, chats.flux)
+        await ready(chats.flux)
         await chats.flux("offer edit lucky-one")
         view = (await chats.on(chats.slack, "views"))[-1]
         async with chats.database.begin() as tx:

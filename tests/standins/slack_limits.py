@@ -4,8 +4,6 @@ import json
 import re
 from typing import Any
 
-TEXTS = {"section": 3000, "header": 150, "context": 3000}
-
 
 def fault(sent: dict[str, Any]) -> str | None:
     """What Slack would refuse in a message; None if it is fine."""

@@ -291,10 +291,10 @@ async def test_a_members_name_is_none_that_the_audit_trail_has_for_others(opened
         assert (eve.name, eve.code) == ("Shell", "member-shell")
 
 
-async def told_to(say: Asker, name: str) -> tuple[list[Any], list[Any], list[str]]:
-    """Campaigns of the digests, and of the alerts, that are told to a member, and rooms that are lost."""
-    digests = [of["campaigns"] for of in (await say("digest list"))["items"] if of["status"] == "active"]
-    alerts = [of["campaigns"] for of in (await say("alert list"))["items"]]
+async def notified(say: Asker) -> tuple[list[Any], list[Any], list[str]]:
+    """Campaigns of the digests, and of the alerts, that members are notified by, and rooms that are lost."""
+    digests = [row["campaigns"] for row in (await say("digest list"))["items"] if row["status"] == "active"]
+    alerts = [row["campaigns"] for row in (await say("alert list"))["items"]]
     async with say.database.read() as tx:
         lost = [row.room for row in await tx.execute(select(rooms).where(rooms.c.lost_at.is_not(None)))]
     return digests, alerts, lost
@@ -317,10 +317,10 @@ async def test_what_is_told_in_a_members_own_chat_keeps_to_what_they_may_see(
             await run(command, arguments, ctx)
         await say("digest subscribe at=06:00 channel=slack:C0123456")
         await say("member role bob buyer campaigns=spring,autumn")
-        digests, alerts, lost = await told_to(say, "bob")
+        digests, alerts, lost = await notified(say)
         assert (digests, alerts, lost) == ([["spring", "autumn"], ["spring"], None], [["spring", "autumn"]], [])
         await say.sure("member remove bob")
-        digests, _, lost = await told_to(say, "bob")
+        digests, _, lost = await notified(say)
         assert (digests, lost) == ([None], [room])
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import httpx
 from aiohttp import WSMsgType, web
 
-from tests.bot.chatting import Chatting
 from tests.bot.conftest import Chat
 from tests.waiting import eventually
 
@@ -73,8 +72,8 @@ async def test_commands_come_through_the_socket(chat: Chat) -> None:
         settings = {"SLACK_SIGNING_SECRET": "", "SLACK_APP_TOKEN": "xapp-1", "SLACK_API_URL": f"{socket.url}/api/"}
         async with chat(**settings) as chats:
             await eventually(lambda: _now(socket.open), "the socket to open")
-            await _answer_over_socket(chats, socket, f"join {await chats.invite()}", 1)
-            answer = await _answer_over_socket(chats, socket, "member list", 2)
+            await _answer_over_socket(socket, f"join {await chats.invite()}", 1)
+            answer = await _answer_over_socket(socket, "member list", 2)
             assert "anna" in json.dumps(answer)
             await eventually(
                 lambda: _now(socket.acknowledged == ["1", "2"] or None), "both to be acknowledged, once each"
@@ -95,7 +94,7 @@ async def _now(value: Any) -> bool:
     return value is not None
 
 
-async def _answer_over_socket(chats: Chatting, socket: Socket, text: str, number: int) -> Any:
+async def _answer_over_socket(socket: Socket, text: str, number: int) -> Any:
     await socket.command(text, number)
 
     async def answered() -> Any:

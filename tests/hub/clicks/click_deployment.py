@@ -158,7 +158,7 @@ async def click_deployment(url: str, **settings: str) -> AsyncIterator[ClickDepl
     database = Database(url)
     await upgrade(database)
     runtime = runtime_of(url, database, **settings)
-    made = await _set_up(database, runtime) if first else {}
+    made = await _set_up(database) if first else {}
     async with database.begin() as tx:
         runtime.team_id = await teams.first(tx, datetime.now(UTC))
     clicks_path = Clicks(runtime)
@@ -170,7 +170,7 @@ async def click_deployment(url: str, **settings: str) -> AsyncIterator[ClickDepl
         await database.close()
 
 
-async def _set_up(database: Database, runtime: Runtime) -> dict[str, int]:
+async def _set_up(database: Database) -> dict[str, int]:
     now = datetime.now(UTC)
     async with database.begin() as tx:
         team_id = await teams.first(tx, now)
