@@ -110,7 +110,7 @@ def json_stream(body: bytes, connection: Connection) -> tuple[Any, Iterable[Reco
 
 
 def _opens(value: msgspec.Raw) -> bool:
-    """Whether something lies within the raw value."""
+    """Whether something is within the raw value."""
     return memoryview(value)[:1].tobytes() in {b"[", b"{"}
 
 

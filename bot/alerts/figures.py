@@ -80,7 +80,7 @@ def start_of(context: AlertContext, instant: datetime, days: int) -> datetime:
 
 
 def base_days(rule: Rule, _day: date) -> range:
-    """How many days back the days of the average lie."""
+    """How many days back the days of the average are."""
     match rule.baseline:
         case "7d":
             return range(1, 8)

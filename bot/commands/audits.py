@@ -197,7 +197,7 @@ def _site_before(before: dict[str, Any], _after: dict[str, Any]) -> Inverse | No
 
 
 def _scope_before(before: dict[str, Any]) -> dict[str, Any]:
-    """Groups and tags of a digest or alert; changes of old have neither."""
+    """Groups and tags of a digest or alert; old changes have neither."""
     named = (("group", before.get("groups")), ("tag", before.get("tags")))
     return {field: values for field, values in named if values}
 

@@ -223,7 +223,7 @@ async def show_cohorts(ctx: Context, new: CohortArguments) -> Cohorts:
 
 
 def _check_range(first: date, last: date) -> None:
-    """Raises Refused for a range that ends before it starts, is too long, or lies where days cannot be reckoned."""
+    """Raises Refused for a range that ends before it starts, is too long, or is where there are no days."""
     if last < first:
         raise Refused(f"to: the range ends before it starts: {first}..{last}", field="to")
     if not 2000 <= first.year <= last.year <= 9998 or (last - first).days >= MAX_DAYS:

@@ -177,7 +177,7 @@ def _history_fields(shown: Import, plan: Plan) -> list[tuple[str, str]]:
         )
         fields += [
             ("History", f"{past.first} to {past.last}: {figures}"),
-            ("Its revenue", f"{revenue}: what postbacks told it, kept apart from commission"),
+            ("Its revenue", f"{revenue}: what its postbacks reported, kept apart from commission"),
             ("Our figures from", f"{shown.cutover} on, or a campaign's first click here"),
         ]  # fmt: skip
         if past.unrated:

@@ -45,7 +45,9 @@ Country = Annotated[str, Meta(description="country it is for: DE")]
 Language = Annotated[str | None, Meta(description="language of its texts: de; default: the market's")]
 Offers = Annotated[list[str], refers("offer", "offers, the first on top: lucky-star,wild-win", changes=False, most=100)]
 OwnPage = Annotated[
-    str | None, Meta(description="address of the page, where it lies elsewhere: it is tracked by the snippet"), EMPTIES
+    str | None,
+    Meta(description="address of the page, where it is hosted elsewhere: it is tracked by the snippet"),
+    EMPTIES,
 ]
 Headline = Annotated[str | None, Meta(description="headline; default: the locale's own"), EMPTIES]
 Intro = Annotated[str | None, Meta(description="the lines below the headline"), EMPTIES]

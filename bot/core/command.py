@@ -83,7 +83,7 @@ class Command:
 
     @property
     def path(self) -> str:
-        """Where the command lies in the HTTP API: `offer add` is `offer/add`."""
+        """Where the command is in the HTTP API: `offer add` is `offer/add`."""
         return self.name.replace(" ", "/")
 
     def usage(self, *, most: int | None = None) -> str:

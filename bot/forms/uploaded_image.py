@@ -98,7 +98,7 @@ def _made(raw: bytes, longest: int) -> Image:
     except Pillow.DecompressionBombError:
         raise _refused(f"it has more than {MOST_PIXELS // 1_000_000} megapixels: make it smaller") from None
     except Exception as error:  # Pillow's decoders raise whatever the damage leads to
-        raise _refused("it is damaged or cut off: save it again and send it once more") from error
+        raise _refused("it is damaged or cut off: save it and send it again") from error
     return _encoded(picture, longest)
 
 

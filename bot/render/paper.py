@@ -33,7 +33,7 @@ class PaperTable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Paper(msgspec.Struct, frozen=True, kw_only=True):
-    """Pages: who sends it and who gets it, what it is, fields, tables, and what stands below. A `wide` one lies."""
+    """Pages: who sends it and who gets it, what it is, fields, tables, and what is below. `wide`: in landscape."""
 
     title: str
     sender: tuple[str, ...]

@@ -219,7 +219,7 @@ class UpdateHandler:
                 await rooms.rename(tx, room, title)
 
     async def _moved(self, change: ChatMemberUpdated) -> None:
-        """The bot was thrown out (or blocked), or let in again."""
+        """The bot was removed or blocked, or added again."""
         now = self.sessions.clock()
         async with self.sessions.database.begin() as tx:
             room = await rooms.find(tx, "telegram", "", str(change.chat.id))

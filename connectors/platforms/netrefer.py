@@ -106,7 +106,7 @@ class NetRefer(Platform):
 
 
 def months_of(window: Window) -> list[Window]:
-    """The window in pieces that lie in one month each."""
+    """The window in pieces of one month each."""
     pieces, first = [], window.first
     while first <= window.last:
         following = date(first.year + first.month // 12, first.month % 12 + 1, 1)

@@ -133,7 +133,7 @@ def _pooler(found: bool, *, named: bool) -> Check:
 
 
 def _disk(settings: Settings) -> Check:
-    """Where SQLite's file and the spool of clicks lie."""
+    """Where SQLite's file and the spool of clicks are."""
     url = make_url(settings.database_url)
     file = url.database if url.get_backend_name() == "sqlite" and url.database != ":memory:" else None
     folder = Path(file).resolve().parent if file else Path.cwd()

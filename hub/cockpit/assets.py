@@ -87,6 +87,6 @@ def chart_library() -> str:
 
 
 def _cache_folder() -> Path:
-    """The user's own; no other user may write there, so what lies in it is ours."""
+    """The user's own; no other user may write there, so what is in it is ours."""
     chosen = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(chosen) if chosen.startswith("/") else Path("~/.cache").expanduser()) / "casinoflux"

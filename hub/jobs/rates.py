@@ -41,7 +41,7 @@ def last_due(now: datetime) -> date:
 
 
 async def foreign_money(tx: AsyncConnection, currency: str) -> bool:
-    """Whether an account or a campaign reckons in another currency than reports do."""
+    """Whether an account or a campaign has another currency than reports."""
     a, c = accounts.c.currency, campaigns.c.currency
     currencies = select(a).where(a != currency).union(select(c).where(c.is_not(None), c != currency))
     return (await tx.execute(currencies.limit(1))).first() is not None

@@ -22,7 +22,7 @@ def actor_of(holder: Holder) -> Actor:
 
 
 async def bearer(runtime: Runtime, request: Request[Any, Any, Any]) -> Actor | None:
-    """Who acts by the token that a request bears; None without a valid one."""
+    """Who acts by the token of a request; None without a valid one."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         return None

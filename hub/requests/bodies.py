@@ -1,4 +1,4 @@
-"""How long a request's body may take to come: whoever sends it drop by drop does not hold a connection for ever."""
+"""How long the body of a request may take: a client that sends it byte by byte holds no connection for ever."""
 
 import asyncio
 import time

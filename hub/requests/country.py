@@ -13,7 +13,7 @@ from storage.ledger.errors import CasinoFluxError
 
 
 class Geo(msgspec.Struct, frozen=True):
-    """Where an address lies, in lower case. `regions`: ISO code (`by`), with the country's (`de-by`), and name."""
+    """Where an address is, in lower case. `regions`: ISO code (`by`), with the country's (`de-by`), and name."""
 
     city: str = ""
     regions: tuple[str, ...] = ()

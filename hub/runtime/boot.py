@@ -84,7 +84,7 @@ _SQLITE = b"SQLite format 3\0"  # the first bytes of every database: https://www
 
 
 def _make_private(path: str | None) -> None:
-    """The database file is the owner's alone; SQLite makes its -wal and -shm with the same mode, and those that lie
+    """The database file is the owner's alone; SQLite makes its -wal and -shm with the same mode, and those that are
     there already are narrowed with it. A file that is no database of SQLite's keeps its mode."""
     if not path or path == ":memory:":
         return

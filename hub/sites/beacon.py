@@ -46,7 +46,7 @@ class BeaconReport(msgspec.Struct):
     o: list[str] = []  # offers that came into view
     k: list[str] = []  # offers clicked
     e: list[str] = []  # events that the page names
-    n: int = 0  # 1 in a page's first message: a visit to count, where the page lies elsewhere
+    n: int = 0  # 1 in a page's first message: a visit to count, where the page is hosted elsewhere
 
 
 _decoder = msgspec.json.Decoder(BeaconReport)

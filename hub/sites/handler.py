@@ -123,7 +123,7 @@ class Sites:
             await self._show(scope, send, site, base, name)
 
     async def _redirect_to_offer(self, scope: Scope, send: Send, site: Served, name: str) -> None:
-        """A site whose page lies elsewhere: its script, and the way there for whoever opens our address."""
+        """A site whose page is hosted elsewhere: its script, and the way there for whoever opens our address."""
         if name == SCRIPT:
             await _answer(send, script_page(), scope, "", [])
             return

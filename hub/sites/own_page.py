@@ -1,4 +1,4 @@
-"""Pages that lie elsewhere: the script that tracks one, and the call by which its own server does."""
+"""Pages hosted elsewhere: the script that tracks one, and the call by which its own server does."""
 
 import gzip
 from functools import cache
@@ -85,7 +85,7 @@ def _scope(visit: ServerVisit, site: Served) -> Any:
 
 @cache
 def script_page() -> Page:
-    """The script for a page that lies elsewhere; browsers keep it for five minutes."""
+    """The script for a page hosted elsewhere; browsers keep it for five minutes."""
     body = script().encode()
     headers = (
         (b"content-type", b"text/javascript; charset=utf-8"), (b"cache-control", b"public, max-age=300"),

@@ -103,7 +103,7 @@ def _attachment(file: File) -> Response[Any]:
 
 
 def _pieces(parts: list[bytes]) -> Stream:
-    """JSON sent piece by piece: a year's report is 50 MB, which need not be in memory once more."""
+    """JSON sent piece by piece: a year's report is 50 MB, which need not be in memory twice."""
 
     async def send() -> AsyncIterator[bytes]:
         for part in parts:

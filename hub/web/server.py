@@ -54,7 +54,7 @@ async def serve(
 
 
 def _welcome(settings: Settings, host: str, port: int) -> str:
-    """Where it listens, where its data lies, what to do next."""
+    """Where it listens, where its data is, what to do next."""
     database = shown_url(settings.database_url)
     return (
         f"{sockets.shown(host, port)}\nDatabase: {database}\n"

@@ -126,7 +126,7 @@ async def _hourly(
 
 
 def _of_span(sums: Mapping[int, int], scope: Scope, span: Span) -> float:
-    """The part of the hourly sums that lies in the span."""
+    """The part of the hourly sums that is in the span."""
     first, last = hour_of(span[0], scope.zone), hour_of(span[1], scope.zone)
     if first == last:
         return sums.get(first, 0) * (_end_part(span[1], scope.now) - _part(span[0]))

@@ -54,7 +54,7 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     variants: tuple[Variant, ...]
     hosts: tuple[str, ...]
     shares: dict[str, int] = {}  # of the variants, where earnings set them
-    page: str = ""  # address of the page, where it lies elsewhere
+    page: str = ""  # address of the page, where it is hosted elsewhere
     files: bool = False  # its page is the team's own files
     holdout: int = 0  # visitors who go by the variants' own weights all the same, in hundredths of a per cent
 

@@ -152,7 +152,7 @@ async def _begin(database: Database) -> None:
 
 
 async def _chunks(tx: AsyncConnection, table: Table) -> AsyncIterator[list[dict[str, Any]]]:
-    """Raw column values, as they lie on disk on both databases."""
+    """Raw column values, as they are stored on both databases."""
     columns = [column.name for column in table.columns]
     listed = ", ".join(f'"{name}"' for name in columns)
     keys = ", ".join(f'"{column.name}"' for column in table.primary_key.columns) or listed

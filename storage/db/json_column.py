@@ -12,7 +12,7 @@ async def change_keys(
 ) -> dict[str, Any]:
     """Write the keys that differ between `before`, as it was read, and `after`; returns the whole as stored now.
 
-    The row is read again and locked, so `before` may be old: a step of the network may lie in between.
+    The row is read again and locked, so `before` may be old: a request over the network may have come in between.
     """
     table_id = column.table.c.id
     query = select(column).where(table_id == row_id).with_for_update()

@@ -16,7 +16,7 @@ _SEALED = "gAAAA"  # how every Fernet token begins: version 0x80, and a time bef
 
 
 class Rotated(msgspec.Struct):
-    """How many secrets were sealed again, and where lie those that no key opens."""
+    """How many secrets were sealed again, and where those are that no key opens."""
 
     sealed: int = 0
     unreadable: list[str] = []

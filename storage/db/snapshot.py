@@ -152,7 +152,7 @@ async def _fill(file: sqlite3.Connection, database: Database, now: datetime) -> 
 
 
 async def _copy(file: sqlite3.Connection, tx: AsyncConnection, table: Table) -> None:
-    """All rows of a table, as they lie on disk."""
+    """All rows of a table, as they are stored."""
     columns = [f'"{column.name}"' for column in table.columns]
     insert = f'INSERT INTO "{table.name}" VALUES ({", ".join("?" * len(columns))})'  # noqa: S608
     kept = f"WHERE id >= {await _first_image(tx)}" if table is tables.images else ""

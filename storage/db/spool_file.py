@@ -50,7 +50,7 @@ S = TypeVar("S", bound="SpoolFile[Any]")
 
 
 def spool_folder(database: Database) -> Path:
-    """Where spools lie: beside an SQLite database, else in the working folder."""
+    """Where spools are: beside an SQLite database, else in the working folder."""
     path = make_url(database.url).database if database.sqlite else None
     return Path(f"{path}.spool") if path and path != ":memory:" else Path("casinoflux.spool")
 
@@ -79,7 +79,7 @@ class SpoolFile(Generic[R]):
         self._folder = folder
         self.name = name
         self._file = -1
-        self._start = 0  # what lies before has been read
+        self._start = 0  # what is before it has been read
         self._end = 0
         self.depth = 0  # records waiting
         self.due = 0.0  # monotonic time before which reading is of no use
@@ -194,7 +194,7 @@ class SpoolFile(Generic[R]):
             rewritten.open(wait=False)
             rewritten.append(records)
             rewritten._path().rename(self._path())
-        except OSError:  # a full disk: all is read once more, later
+        except OSError:  # a full disk: all is read again later
             rewritten.abandon()
             self.rewind()
             self.due = time.monotonic() + _LATER

@@ -123,7 +123,7 @@ class DatabaseFile:
             )
 
     def logs(self) -> dict[str, "Inode | None"]:
-        """The write-ahead log and its index, as they lie beside the database now."""
+        """The write-ahead log and its index, as they are beside the database now."""
         return {f"{self._name}{suffix}": _inode_of(f"{self.path}{suffix}") for suffix in ("-wal", "-shm")}
 
     def lose_log(self, name: str) -> None:

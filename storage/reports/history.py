@@ -1,4 +1,4 @@
-"""Figures of the tracker a team had before: a layer of its own, which no report of ours is summed with."""
+"""Figures of the tracker a team had before: a layer of its own, in no sum with ours."""
 
 from collections.abc import Collection, Mapping
 from datetime import date
@@ -26,7 +26,7 @@ _D = imported_days.c
 class HistoryRow(msgspec.Struct, frozen=True, kw_only=True):
     """What the tracker counted of a group; None is not measured, or not mapped to an event.
 
-    `revenue` is what its postbacks told it, `profit` that less its cost; both in micro-units of the report currency.
+    `revenue` is what its postbacks reported, `profit` that less its cost; both in micro-units of the report currency.
     `unconverted` holds revenue and cost by currency that lack a rate.
     """
 

@@ -54,7 +54,7 @@ def terms_of(account: Row[Any]) -> Terms:
 
 
 async def owed(tx: AsyncConnection, account: Row[Any]) -> list[Owed]:
-    """The account's months, a statement for each currency it reckons in."""
+    """The account's months, a statement for each of its currencies."""
     terms = terms_of(account)
     earned = await _earned(tx, account.id, by_player=terms.rule == "player")
     paid = await _paid(tx, account.id)

@@ -51,7 +51,7 @@ PAGES: BoundedCache[_Key, tuple[Page, Token]] = BoundedCache(CACHE_BYTES, lambda
 
 
 def form_of(by: Sequence[str], currency: str) -> str:
-    """The name under which pages of a report lie."""
+    """The name under which pages of a report are stored."""
     return f"{','.join(by)}:{currency}"
 
 

@@ -1,4 +1,4 @@
-"""Costs a source's API tells by its own campaigns, placed on ours: by the clicks that carried those campaigns' ids or
+"""Costs a source's API reports by its own campaigns, placed on ours: by the clicks that carried those campaigns' ids or
 names, else by the name."""
 
 import re

@@ -108,7 +108,7 @@ def _monday(day: date) -> date:
 def _whole_weeks(
     query: ReportQuery, settled: Mapping[date, int | None], moved: Collection[date]
 ) -> dict[date, Versions]:
-    """Of each week that lies within the range, the versions of its days; cells of old have none."""
+    """Of each week within the range, the versions of its days; old cells have none."""
     restless = {_monday(day) for day in moved} | {_monday(day) for day, version in settled.items() if version is None}
     weeks: dict[date, list[tuple[date, int]]] = {}
     for day, version in sorted(settled.items()):

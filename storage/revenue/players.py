@@ -58,7 +58,7 @@ class Places(msgspec.Struct, frozen=True):
 async def ensure_key(tx: AsyncConnection, box: Box, team_id: int) -> bytes:
     """The key that a team's player ids are hashed with; made at first use, in this write transaction.
 
-    It lies sealed in the database: a new CASINOFLUX_SECRET_KEY seals it again, so that players stay who they are.
+    It is encrypted in the database: a new CASINOFLUX_SECRET_KEY seals it again, so that players stay who they are.
     """
     name = f"player_key:{team_id}"
     made = upsert(facts).values(name=name, value=box.seal(secrets.token_hex(32)))

@@ -65,7 +65,7 @@ class StoredRow(msgspec.Struct, gc=False):
 
 
 NewRows = list[list[Any]]
-"""Rows that no earlier report had by column, in the order of `_revenue`'s and as they lie on disk; [] for none."""
+"""Rows that no earlier report had by column, in the order of `_revenue`'s and as they are stored; [] for none."""
 
 
 class RestatedRow(msgspec.Struct, frozen=True, array_like=True, gc=False):

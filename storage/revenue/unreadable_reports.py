@@ -85,7 +85,7 @@ async def _runs_since(tx: AsyncConnection, answer: Row[Any]) -> list[Row[Any]]:
 
 
 async def _windows_not_stored(tx: AsyncConnection, run_id: int) -> set[date]:
-    """Days of a sync whose answers were held, thrown away or unreadable."""
+    """Days of a sync whose answers were held, discarded or unreadable."""
     r = revenue_reports.c
     query = select(r.from_day, r.to_day).where(r.run_id == run_id, r.state.not_in(_SOUND))
     return {day for row in await tx.execute(query) for day in _days(row.from_day, row.to_day)}

@@ -91,7 +91,7 @@ sites = named(
     Column("theme", Text, nullable=False),
     Column("texts", Json, nullable=False),
     Column("status", Text, nullable=False),  # draft | published | paused
-    Column("page", Text),  # address of the page, where it lies elsewhere; null: we serve it
+    Column("page", Text),  # address of the page, where it is hosted elsewhere; null: we serve it
     Column("distribution", Json),  # storage.catalogue.variant_distribution; null: its variants' weights are set by hand
 )
 

@@ -1,4 +1,4 @@
-"""Column types: how facts lie on disk, the same on both databases."""
+"""Column types: how facts are stored, the same on both databases."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any

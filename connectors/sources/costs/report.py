@@ -13,7 +13,7 @@ from storage.ledger.dates import read_day
 from storage.ledger.errors import ConnectorError
 from storage.ledger.numbers import read_micro
 
-MOST_PAGES = 1_000  # of one report: more is a walk in a circle
+MOST_PAGES = 1_000  # of one report: more of them is a loop
 
 
 class CostRow(msgspec.Struct, frozen=True, kw_only=True):

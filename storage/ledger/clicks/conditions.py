@@ -145,7 +145,7 @@ def check_size(node: Node, place: str) -> Node:
     if tests > MAX_TESTS:
         raise fault(place, f"{tests} conditions: a rule may have {MAX_TESTS}; make several rules of it")
     if deepest > MAX_DEPTH:
-        raise fault(place, f"conditions lie {deepest} deep in one another: {MAX_DEPTH} is the most")
+        raise fault(place, f"conditions are nested {deepest} deep: {MAX_DEPTH} is the most")
     return node
 
 
@@ -161,7 +161,7 @@ def from_json(raw: Any, place: str, depth: int = 0) -> Node:
     if not isinstance(raw, dict):
         raise fault(place, 'a condition is an object such as {"country": ["DE"]}')
     if depth > 2 * MAX_DEPTH:
-        raise fault(place, f"conditions lie too deep in one another: {MAX_DEPTH} is the most")
+        raise fault(place, f"conditions are nested too deep: {MAX_DEPTH} is the most")
     nodes: list[Node] = []
     for name, value in raw.items():
         word = str(name).strip().lower()

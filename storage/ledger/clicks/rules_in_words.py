@@ -150,7 +150,7 @@ class _Parser:
         if self._take("("):
             self._depth += 1
             if self._depth > 50:
-                raise self.fault("brackets lie too deep in one another")
+                raise self.fault("brackets are nested too deep")
             node = self.alternatives()
             if not self._take(")"):
                 raise self.fault("a bracket is not closed: write ) here")

@@ -2,7 +2,7 @@
 
 In a template `{click_id}` is the *source's* click id, as its link brought it. Lower-case macros are filled when the
 conversion is accepted; upper-case ones (`{AID}`, `{KEY}`) belong to the account at the source, may be secret, and are
-filled when the request is sent, so that no secret lies in the outbox.
+filled when the request is sent, so that no secret is in the outbox.
 """
 
 import hashlib

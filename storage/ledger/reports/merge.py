@@ -281,7 +281,7 @@ class Allocation:
                 self._weights.setdefault(place.offer_id, {}).setdefault(party, {})[place] = weight
 
     def of_campaign(self, campaign_id: int, offer_id: int) -> Share:
-        """What lies within one campaign's traffic to an offer."""
+        """What is within one campaign's traffic to an offer."""
         key = campaign_id, offer_id
         if key not in self._campaigns:
             places = self._weights.get(offer_id, {}).get(Party(campaign_id))

@@ -1,4 +1,4 @@
-"""Trees of weights: how figures divide over campaigns, then over what lies within a campaign, exact on every level."""
+"""Trees of weights: how figures divide over campaigns, then over what is within a campaign, exact on every level."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property

@@ -1,4 +1,4 @@
-"""Pages that lie elsewhere: snippet, messages, a click without a redirect, the call of the page's own server."""
+"""Pages hosted elsewhere: snippet, messages, a click without a redirect, the call of the page's own server."""
 
 from base64 import b64encode
 from collections.abc import Callable
