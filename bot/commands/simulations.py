@@ -20,9 +20,9 @@ from bot.core.permissions import Scope
 from bot.render.figures import money
 from storage.catalogue import names
 from storage.clicks import budgets, caps, plans
-from storage.clicks.plans import CampaignPlan, Draft, OfferPlan, Plans
+from storage.clicks.plans import CampaignPlan, Draft, OfferPlan, Plans, SitePlan
 from storage.ledger.clicks.compiled_conditions import failing
-from storage.ledger.clicks.macros import SUBS
+from storage.ledger.clicks.macros import SUBS, Template
 from storage.ledger.clicks.rotation import Availability, AvailabilityOf, alternatives, chances, pick
 from storage.ledger.clicks.rotation_rules import DEVICES, Visitor
 from storage.ledger.clicks.rules_in_words import condition_in_words
@@ -120,42 +120,8 @@ async def simulate_click(ctx: Context, new: ClickSimulation) -> Simulation:
     """Show which rule, offer and URL a given visitor would get, also by other offers or rules; stores nothing."""
     row = await names.find(ctx.tx, campaigns, ctx.team_id, new.campaign, field="campaign")
     all_plans = await plans.load(ctx.tx, ctx.deployment.public_url, only=row.id, draft=await _draft(ctx, new))
-    plan = all_plans.campaigns[row.code]
-    visitor = _visitor(ctx, plan, new)
     seen = [(await names.find(ctx.tx, offers, ctx.team_id, word, field="saw")).id for word in new.saw]
-    steps = [f"visitor: {_described(visitor)}"]
-    if plan.gate and (refusal := plan.gate.explain(visitor.subs)):
-        return _turned_away(plan, [*steps, refusal], new, ctx.now, reason=Reason.BLOCKED)
-    if (refused := await _budget_used(ctx, plan, visitor, steps)) is not None:
-        return _turned_away(plan, steps, new, ctx.now, reason=refused)
-    if plan.paused:
-        steps.append("the campaign is paused" + (": the fallback URL" if plan.fallback else ", and has no fallback"))
-        if plan.fallback:
-            url = plan.fallback.fill(_values(plan, None, new, ctx.now))
-            return _result(plan, steps, reason=Reason.PAUSED, url=url)
-    if plan.to_site and plan.site and not plan.site.paused:
-        steps.append(f"the campaign leads to site {plan.site.code}, whose links carry the click on to the offers")
-        reason = Reason.PAUSED if plan.paused else Reason.CHOSEN
-        return _result(plan, steps, reason=reason, url=f"{plan.site.url}click={_EXAMPLE_ID}")
-    availability = await _availability(ctx, all_plans, plan, steps)
-    distribution = plan.rotation.distribution
-    roll = distribution.holdout if distribution else 0.0  # none of the holdout
-    bound = seen[-1] if seen and plan.binding else 0
-    unseen = plan.recognition is not None and plan.recognition.unseen
-    known = seen if unseen else []
-    choice = pick(plan.rotation, visitor, availability=availability, bound=bound, roll=roll, seen=known)
-    steps += _rule_lines(plan, all_plans, visitor, choice.rule)
-    offer = all_plans.offers.get(choice.offer_id)
-    reason = Reason.PAUSED if plan.paused and offer else choice.reason
-    steps.append(f"offer {offer.code if offer else 'none'}: {_WHY[reason]}")
-    landing = _landing(plan, offer, new, ctx.now, steps, rule=choice.rule, reason=reason)
-    likely = chances(plan.rotation, visitor, availability=availability, bound=bound, seen=known)
-    parts = [
-        Chance(offer=all_plans.offers[offer_id].code if offer_id in all_plans.offers else None,
-               percent=round(share * 100, 4))
-        for offer_id, share in likely.items()
-    ]  # fmt: skip
-    return msgspec.structs.replace(landing, chances=parts)
+    return await _SimulatedClick(ctx, new, all_plans, all_plans.campaigns[row.code]).decide(seen)
 
 
 async def _draft(ctx: Context, new: ClickSimulation) -> Draft:
@@ -167,55 +133,145 @@ async def _draft(ctx: Context, new: ClickSimulation) -> Draft:
     )
 
 
-async def _budget_used(ctx: Context, plan: CampaignPlan, visitor: Visitor, steps: list[str]) -> Reason | None:
-    """Why a click does not fit into the budgets; each of them gets a step."""
-    refused, price = None, plan.country_prices.get(visitor.country, plan.cost) or 0
-    for budget in plan.budgets((ctx.today - EPOCH_DAY).days, visitor.minute):
-        used = await budgets.used(ctx.tx, plan.id, EPOCH_DAY + timedelta(days=budget.period))
-        kind = "of the day" if budget.period else "in all"
-        currency = plan.currency or ctx.deployment.currency
-        steps.append(f"budget {kind}: {money(used, currency)} of {money(budget.whole, currency)} used")
-        if budget.limit < budget.whole:
-            steps.append(f"by this time of day {money(budget.limit, currency)} may be spent")
-        if used >= budget.whole or used + price > budget.whole:
-            refused = Reason.BUDGET
-        elif used >= budget.limit or used + price > budget.limit:
-            refused = refused or Reason.PACED
-    return refused
+class _SimulatedClick:
+    """A click that is not stored: what it is decided by, and the steps of the decision so far."""
 
+    def __init__(self, ctx: Context, new: ClickSimulation, all_plans: Plans, plan: CampaignPlan) -> None:
+        self._ctx, self._new, self._plans, self._plan = ctx, new, all_plans, plan
+        self._visitor = _visitor(ctx, plan, new)
+        self._steps = [f"visitor: {_described(self._visitor)}"]
 
-def _turned_away(
-    plan: CampaignPlan, steps: list[str], new: ClickSimulation, now: datetime, *, reason: Reason
-) -> Simulation:
-    """To the fallback, or a neutral page; never to an offer."""
-    url = plan.fallback.fill(_values(plan, None, new, now)) if plan.fallback else None
-    return _result(plan, [*steps, "the fallback URL" if url else "a neutral page"], reason=reason, url=url)
+    async def decide(self, seen: list[int]) -> Simulation:
+        """Where a visitor goes who has seen these offers."""
+        plan, steps = self._plan, self._steps
+        if plan.gate and (refusal := plan.gate.explain(self._visitor.subs)):
+            steps.append(refusal)
+            return self._turned_away(Reason.BLOCKED)
+        if (refused := await self._budget_used()) is not None:
+            return self._turned_away(refused)
+        if plan.paused:
+            steps.append(f"the campaign is paused{': the fallback URL' if plan.fallback else ', and has no fallback'}")
+            if plan.fallback:
+                return self._result(Reason.PAUSED, self._filled(plan.fallback))
+        if plan.to_site and plan.site and not plan.site.paused:
+            steps.append(f"the campaign leads to site {plan.site.code}, whose links carry the click on to the offers")
+            return self._result(Reason.PAUSED if plan.paused else Reason.CHOSEN, self._site_url(plan.site))
+        return await self._by_rotation(seen)
 
+    async def _by_rotation(self, seen: list[int]) -> Simulation:
+        plan, all_plans, visitor = self._plan, self._plans, self._visitor
+        availability = await self._availability()
+        distribution = plan.rotation.distribution
+        roll = distribution.holdout if distribution else 0.0  # none of the holdout
+        bound = seen[-1] if seen and plan.binding else 0
+        unseen = plan.recognition is not None and plan.recognition.unseen
+        known = seen if unseen else []
+        choice = pick(plan.rotation, visitor, availability=availability, bound=bound, roll=roll, seen=known)
+        self._add_rules(choice.rule)
+        offer = all_plans.offers.get(choice.offer_id)
+        reason = Reason.PAUSED if plan.paused and offer else choice.reason
+        self._steps.append(f"offer {offer.code if offer else 'none'}: {_WHY[reason]}")
+        landing = self._landing(offer, rule=choice.rule, reason=reason)
+        likely = chances(plan.rotation, visitor, availability=availability, bound=bound, seen=known)
+        parts = [
+            Chance(offer=all_plans.offers[offer_id].code if offer_id in all_plans.offers else None,
+                   percent=round(share * 100, 4))
+            for offer_id, share in likely.items()
+        ]  # fmt: skip
+        return msgspec.structs.replace(landing, chances=parts)
 
-def _landing(
-    plan: CampaignPlan, offer: OfferPlan | None, new: ClickSimulation, now: datetime, steps: list[str], *, rule: int,
-    reason: Reason,
-) -> Simulation:  # fmt: skip
-    if offer:
-        url = offer.template.fill(_values(plan, offer, new, now))
-        return _result(plan, steps, reason=reason, url=url, offer=offer.code, rule=rule)
-    if plan.fallback:
-        url = plan.fallback.fill(_values(plan, None, new, now))
-        return _result(plan, [*steps, "the fallback URL"], reason=Reason.FALLBACK, url=url, rule=rule)
-    if plan.site and not plan.site.paused:
-        url = f"{plan.site.url}click={_EXAMPLE_ID}"
-        return _result(plan, [*steps, f"site {plan.site.code}"], reason=Reason.SITE, url=url, rule=rule)
-    closed = reason if plan.rotation.members else Reason.FAILED
-    return _result(plan, [*steps, "nothing is open: a neutral page"], reason=closed, url=None, rule=rule)
+    async def _budget_used(self) -> Reason | None:
+        """Why the click does not fit into the budgets; each of them gets a step."""
+        plan, ctx = self._plan, self._ctx
+        refused, price = None, plan.country_prices.get(self._visitor.country, plan.cost) or 0
+        for budget in plan.budgets((ctx.today - EPOCH_DAY).days, self._visitor.minute):
+            used = await budgets.used(ctx.tx, plan.id, EPOCH_DAY + timedelta(days=budget.period))
+            kind = "of the day" if budget.period else "in all"
+            currency = plan.currency or ctx.deployment.currency
+            self._steps.append(f"budget {kind}: {money(used, currency)} of {money(budget.whole, currency)} used")
+            if budget.limit < budget.whole:
+                self._steps.append(f"by this time of day {money(budget.limit, currency)} may be spent")
+            if used >= budget.whole or used + price > budget.whole:
+                refused = Reason.BUDGET
+            elif used >= budget.limit or used + price > budget.limit:
+                refused = refused or Reason.PACED
+        return refused
 
+    async def _availability(self) -> AvailabilityOf:
+        """Which of the campaign's offers and alternatives are open now, as the database counts; closed ones get a
+        step."""
+        all_plans, members, ctx = self._plans, self._plan.rotation.members, self._ctx
+        reached = members.union(*(alternatives(all_plans.alternatives, offer_id) for offer_id in members))
+        shut: dict[int, Availability] = {}
+        for offer in (all_plans.offers[offer_id] for offer_id in sorted(reached & all_plans.offers.keys())):
+            if offer.paused:
+                shut[offer.id] = Availability.PAUSED
+                self._steps.append(f"offer {offer.code} is paused")
+            elif offer.cap and (usage := await caps.used(ctx.tx, offer.id, ctx.now)) and usage[0] >= usage[1]:
+                shut[offer.id] = Availability.CAPPED
+                self._steps.append(f"offer {offer.code} is full: {usage[0]} of {usage[1]} {offer.cap.event}s")
+        return lambda offer_id: (
+            shut.get(offer_id, Availability.OPEN) if offer_id in all_plans.offers else Availability.PAUSED
+        )
 
-def _result(
-    plan: CampaignPlan, steps: list[str], *, reason: Reason, url: str | None, offer: str | None = None, rule: int = -1
-) -> Simulation:
-    return Simulation(
-        campaign=plan.code, steps=steps, rule=rule + 1 if rule >= 0 else None, offer=offer,
-        reason=reason.name.lower(), url=url,
-    )  # fmt: skip
+    def _add_rules(self, decided: int) -> None:
+        """A step for each rule up to the one that decided, or for all and the weights."""
+        rotation, visitor = self._plan.rotation, self._visitor
+        for number, rule in enumerate(rotation.rules):
+            matches = rule.matches(visitor)
+            fails = failing(rule.condition, visitor, number)
+            part = f": {condition_in_words(fails)} fails" if fails is not None and fails != rule.condition else ""
+            self._steps.append(f"rule {number + 1} ({rule.text}) {'matches' if matches else 'does not match'}{part}")
+            if number == decided:
+                return
+        distribution = rotation.distribution
+        shares = distribution.of(visitor) if distribution else rotation.shares
+        total = sum(share.weight for share in shares) or 1
+        known = self._plans.offers
+        among = [f"{known[s.offer_id].code} {s.weight / total:.0%}" for s in shares if s.offer_id in known]
+        how = "by what the offers earn" if distribution else "by weight"
+        self._steps.append(f"{how}: " + (", ".join(among) or "the campaign has no offers"))
+
+    def _turned_away(self, reason: Reason) -> Simulation:
+        """To the fallback, or a neutral page; never to an offer."""
+        fallback = self._plan.fallback
+        self._steps.append("the fallback URL" if fallback else "a neutral page")
+        return self._result(reason, self._filled(fallback) if fallback else None)
+
+    def _landing(self, offer: OfferPlan | None, *, rule: int, reason: Reason) -> Simulation:
+        plan = self._plan
+        if offer:
+            return self._result(reason, self._filled(offer.template, offer), offer=offer.code, rule=rule)
+        if plan.fallback:
+            self._steps.append("the fallback URL")
+            return self._result(Reason.FALLBACK, self._filled(plan.fallback), rule=rule)
+        if plan.site and not plan.site.paused:
+            self._steps.append(f"site {plan.site.code}")
+            return self._result(Reason.SITE, self._site_url(plan.site), rule=rule)
+        self._steps.append("nothing is open: a neutral page")
+        return self._result(reason if plan.rotation.members else Reason.FAILED, None, rule=rule)
+
+    def _result(self, reason: Reason, url: str | None, *, offer: str | None = None, rule: int = -1) -> Simulation:
+        return Simulation(
+            campaign=self._plan.code, steps=self._steps, rule=rule + 1 if rule >= 0 else None, offer=offer,
+            reason=reason.name.lower(), url=url,
+        )  # fmt: skip
+
+    @staticmethod
+    def _site_url(site: SitePlan) -> str:
+        return f"{site.url}click={_EXAMPLE_ID}"
+
+    def _filled(self, template: Template, offer: OfferPlan | None = None) -> str:
+        """An address with its macros filled for this click."""
+        plan, new = self._plan, self._new
+        values = {
+            "click_id": _EXAMPLE_ID, "campaign": plan.code, "source": plan.source.code,
+            "offer": offer.code if offer else "", "site": plan.site.code if plan.site else "",
+            "source_click_id": new.click_id, "country": new.country.upper(), "device": new.device,
+            "timestamp": str(int(self._ctx.now.timestamp())), "random": "1234567890",
+            **{name: getattr(new, name) for name in SUBS},
+        }  # fmt: skip
+        return template.fill(values.__getitem__)
 
 
 def _visitor(ctx: Context, plan: CampaignPlan, new: ClickSimulation) -> Visitor:
@@ -257,53 +313,6 @@ def _described(visitor: Visitor) -> str:
     words += ["a machine" if visitor.bot else "new" if visitor.unique else "returning"]
     words += [f"sub{n} {value}" for n, value in enumerate(visitor.subs, 1) if value]
     return ", ".join([*words, f"at {visitor.minute // 60:02}:{visitor.minute % 60:02}"])
-
-
-async def _availability(ctx: Context, all_plans: Plans, plan: CampaignPlan, steps: list[str]) -> AvailabilityOf:
-    """Which of the campaign's offers and alternatives are open now, as the database counts; closed ones get a step."""
-    members = plan.rotation.members
-    reached = members.union(*(alternatives(all_plans.alternatives, offer_id) for offer_id in members))
-    shut: dict[int, Availability] = {}
-    for offer in (all_plans.offers[offer_id] for offer_id in sorted(reached & all_plans.offers.keys())):
-        if offer.paused:
-            shut[offer.id] = Availability.PAUSED
-            steps.append(f"offer {offer.code} is paused")
-        elif offer.cap and (usage := await caps.used(ctx.tx, offer.id, ctx.now)) and usage[0] >= usage[1]:
-            shut[offer.id] = Availability.CAPPED
-            steps.append(f"offer {offer.code} is full: {usage[0]} of {usage[1]} {offer.cap.event}s")
-    return lambda offer_id: (
-        shut.get(offer_id, Availability.OPEN) if offer_id in all_plans.offers else Availability.PAUSED
-    )
-
-
-def _rule_lines(plan: CampaignPlan, all_plans: Plans, visitor: Visitor, decided: int) -> list[str]:
-    lines = []
-    for number, rule in enumerate(plan.rotation.rules):
-        matches = rule.matches(visitor)
-        fails = failing(rule.condition, visitor, number)
-        part = f": {condition_in_words(fails)} fails" if fails is not None and fails != rule.condition else ""
-        lines.append(f"rule {number + 1} ({rule.text}) {'matches' if matches else 'does not match'}{part}")
-        if number == decided:
-            return lines
-    distribution = plan.rotation.distribution
-    shares = distribution.of(visitor) if distribution else plan.rotation.shares
-    total = sum(share.weight for share in shares) or 1
-    among = [
-        f"{all_plans.offers[s.offer_id].code} {s.weight / total:.0%}" for s in shares if s.offer_id in all_plans.offers
-    ]
-    how = "by what the offers earn" if distribution else "by weight"
-    return [*lines, f"{how}: " + (", ".join(among) or "the campaign has no offers")]
-
-
-def _values(plan: CampaignPlan, offer: OfferPlan | None, new: ClickSimulation, now: datetime) -> Any:
-    values = {
-        "click_id": _EXAMPLE_ID, "campaign": plan.code, "source": plan.source.code,
-        "offer": offer.code if offer else "", "site": plan.site.code if plan.site else "",
-        "source_click_id": new.click_id, "country": new.country.upper(), "device": new.device,
-        "timestamp": str(int(now.timestamp())), "random": "1234567890",
-        **{name: getattr(new, name) for name in SUBS},
-    }  # fmt: skip
-    return values.__getitem__
 
 
 class SimulatedPostback(Arguments, kw_only=True):

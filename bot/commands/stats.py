@@ -189,6 +189,31 @@ async def stats(ctx: Context, new: StatsQuery) -> MergedReport:
 
 async def reported(ctx: Context, new: StatsQuery) -> Any:
     """The MergedReport; where only its JSON is wanted, a PagedReport or ReportParts if there is one."""
+    query = await _query(ctx, new)
+    own = _own(new)
+    if (new.sort or "").removeprefix("-") not in own:
+        check_sort(new.sort)
+    arranged = new.sort or new.top is not None or new.limit is not None or new.after is not None or new.vs or own
+    parts = None if await is_light(ctx.tx, query) else await ctx.ports.report_in_helper(query)
+    encoded = ctx.encodes and not arranged and _format(new.format) != "csv"
+    if encoded and (payload := parts or await paged_report(ctx.tx, query)):
+        return payload
+    report = await parts.report() if parts else await merged_report(ctx.tx, query)
+    if new.vs:
+        report = msgspec.structs.replace(report, versus=await _versus(ctx, new, query))
+    report = await _arranged(ctx, new, report, own)
+    if own:
+        report = await asyncio.to_thread(with_own, report, own)
+    too_long = ctx.face == "telegram" and len(report.rows) > LONG
+    if ctx.notes["csv"] or too_long:
+        ctx.notes["file"] = await report_file(report, query.by, named=ctx.face in CHATS)
+    if too_long and not ctx.notes["csv"]:
+        ctx.notes["top"] = top_chart(report, query.by, measure=(new.sort or "").removeprefix("-"))
+    return report
+
+
+async def _query(ctx: Context, new: StatsQuery) -> ReportQuery:
+    """What is asked for, noted for the message. Raises Refused at the field."""
     try:
         first, last = period(new.range, ctx.today)
     except ValueError as error:
@@ -198,35 +223,16 @@ async def reported(ctx: Context, new: StatsQuery) -> Any:
         raise Refused(f"{field}: {first}..{last}: days from the year 2000 on can be asked for", field=field)
     by = new.by if new.by is not None else [await dimension(ctx.tx, ctx.team_id)]
     chosen = await filters(ctx, new)
-    in_csv = _format(new.format) == "csv"
-    ctx.notes |= {"by": by, "csv": new.csv or in_csv, "kept": _kept(new, chosen)}
-    own = _own(new)
-    if (new.sort or "").removeprefix("-") not in own:
-        check_sort(new.sort)
-    if new.sort:
-        ctx.notes["sort"] = new.sort
     query = ReportQuery(
         team_id=ctx.team_id, first=first, last=last, by=tuple(by), clock=_clock(new.clock),
         as_of=moment(new.as_of, ctx, "as_of"), timezone=ctx.deployment.timezone, currency=ctx.deployment.currency,
         values=values(new), **chosen,
     )  # fmt: skip
-    ctx.notes["as_of"] = query.as_of
-    arranged = new.sort or new.top is not None or new.limit is not None or new.after is not None or new.vs or own
-    parts = None if await is_light(ctx.tx, query) else await ctx.ports.report_in_helper(query)
-    encoded = ctx.encodes and not arranged and not in_csv
-    if encoded and (payload := parts or await paged_report(ctx.tx, query)):
-        return payload
-    report = await parts.report() if parts else await merged_report(ctx.tx, query)
-    if new.vs:
-        report = msgspec.structs.replace(report, versus=await _versus(ctx, new, query))
-    report = await _arranged(ctx, new, report, own)
-    if own:
-        report = await asyncio.to_thread(with_own, report, own)
-    if new.csv or in_csv or (ctx.face == "telegram" and len(report.rows) > LONG):
-        ctx.notes["file"] = await report_file(report, by, named=ctx.face in CHATS)
-    if ctx.face == "telegram" and len(report.rows) > LONG and not (new.csv or in_csv):
-        ctx.notes["top"] = top_chart(report, by, measure=(new.sort or "").removeprefix("-"))
-    return report
+    ctx.notes |= {
+        "by": by, "csv": new.csv or _format(new.format) == "csv", "kept": _kept(new, chosen), "as_of": query.as_of,
+        "sort": new.sort or "",
+    }  # fmt: skip
+    return query
 
 
 def _own(new: StatsQuery) -> dict[str, Measure]:

@@ -39,7 +39,7 @@ def cohort_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
 
 async def _asked(visit: Visit) -> Cohorts:
     names = ("by", "show", "from", "to", "campaign", "source", "offer", "account", "country")
-    made: Cohorts = await visit.ask("cohorts", **{name: visit.query[name] for name in names if visit.query.get(name)})
+    made: Cohorts = await visit.ask("cohorts", **visit.filled(*names))
     return made
 
 

@@ -144,7 +144,7 @@ def _routes(cockpit: Cockpit, kind: Kind) -> list[HTTPRouteHandler]:
     async def listing(visit: Visit) -> Response[Any]:
         (items, following), figures = await visit.together(_items(visit, kind), _figures(visit, kind))
         names = await visit.labels("group", *(key for key, _ in kind.columns if key in _NAMED))
-        narrowed = any(visit.query.get(name) for name in ("find", "status", "group", "tag"))
+        narrowed = bool(visit.filled("find", "status", "group", "tag"))
         grouped = any(getattr(item, "group", None) for item in items)
         columns = [key for key, _ in kind.columns]
         table = EntityTable(visit, kind.noun, columns, names, figures, grouped=grouped)
@@ -165,11 +165,11 @@ async def _items(visit: Visit, kind: Kind) -> tuple[list[Any], str | None]:
     """A page of the list; a search or a status goes through all of it."""
     search, status = visit.query.get("find", "").strip().lower(), visit.query.get("status", "")
     listed = f"{kind.noun} list"
-    filters = {name: visit.query[name] for name in ("group", "tag") if visit.query.get(name)}
+    filters = visit.filled("group", "tag")
     if status == ARCHIVED and kind.noun != "domain":
         filters["status"], status = ARCHIVED, ""
     if not search and not status:
-        page = await visit.ask(listed, limit=LIST_LIMIT, **filters, **_after(visit))
+        page = await visit.ask(listed, limit=LIST_LIMIT, **filters, **visit.filled("after"))
         return page.items, page.next
     matches: list[Any] = []
     after: dict[str, str] = {}
@@ -191,10 +191,6 @@ async def _tags(visit: Visit, kind: Kind) -> list[str]:
         return tags[:MOST_TAGS_OFFERED]
 
     return await visit.cockpit.cache.read(("tags", visit.actor.team_id, kind.noun, visit.actor.campaigns), read)
-
-
-def _after(visit: Visit) -> dict[str, str]:
-    return {"after": visit.query["after"]} if visit.query.get("after") else {}
 
 
 def _matches(item: Any, kind: Kind, search: str, status: str) -> bool:

@@ -100,9 +100,8 @@ def log_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
     async def log(visit: Visit) -> Response[Any]:
         shown = [entry for entry in LOGS if visit.may(entry.command)]
         chosen = next((entry for entry in shown if entry.key == visit.place["name"]), shown[0])
-        filters = {name: visit.query[name] for name in chosen.filters if visit.query.get(name)}
-        after = {"after": visit.query["after"]} if visit.query.get("after") else {}
-        page = await visit.ask(chosen.command, limit=50, **filters, **after)
+        filters = visit.filled(*chosen.filters)
+        page = await visit.ask(chosen.command, limit=50, **filters, **visit.filled("after"))
         choices = {question.name: question.choices for question in questions(COMMANDS[chosen.command])}
         return await visit.html(
             "log.html", section="logs", title="Logs", logs=shown, chosen=chosen, items=page.items, next=page.next,
@@ -113,7 +112,7 @@ def log_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
     @cockpit.get("/cockpit/logs/clicks.csv")
     async def clicks_csv(visit: Visit) -> Response[Any]:
         """The page of the click log that is looked at, with every stored field."""
-        filters = {name: visit.query[name] for name in (*LOGS[0].filters, "after") if visit.query.get(name)}
+        filters = visit.filled(*LOGS[0].filters, "after")
         page = await visit.ask(LOGS[0].command, limit=MAX_PAGE, **filters)
         headers = {"Content-Disposition": 'attachment; filename="clicks.csv"'}
         return Response(click_file(page.items).text, media_type="text/csv", headers=headers)

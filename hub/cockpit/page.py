@@ -115,6 +115,10 @@ class Visit:
             values[name] = f"{values[name]},{value}" if values.get(name) and value else value or values.get(name, "")
         return values
 
+    def filled(self, *names: str) -> dict[str, str]:
+        """The query's values of these names, without empty ones."""
+        return {name: self.query[name] for name in names if self.query.get(name)}
+
     @property
     def place(self) -> dict[str, str]:
         """Parameters of the path."""

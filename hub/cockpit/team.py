@@ -18,8 +18,7 @@ def team_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
     async def team(visit: Visit) -> Response[Any]:
         members = await visit.ask("member list", limit=500)
         tokens = await visit.ask_if_allowed("token list", limit=200)
-        after = {"after": visit.query["after"]} if visit.query.get("after") else {}
-        audit = await visit.ask_if_allowed("audit", limit=60, **after)
+        audit = await visit.ask_if_allowed("audit", limit=60, **visit.filled("after"))
         settings = await visit.ask_if_allowed("settings")
         return await visit.html(
             "team.html", section="team", title="Team", members=members.items, tokens=tokens.items if tokens else [],
@@ -46,16 +45,14 @@ def team_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
     @cockpit.get("/cockpit/webhooks")
     async def webhooks(visit: Visit) -> Response[Any]:
         hooks = await visit.ask("webhook list", limit=200)
-        after = {"after": visit.query["after"]} if visit.query.get("after") else {}
-        calls = await visit.ask("webhook log", limit=50, **after)
+        calls = await visit.ask("webhook log", limit=50, **visit.filled("after"))
         return await visit.html("webhooks.html", section="team", title="Webhooks", hooks=hooks.items,
                                 calls=calls.items, next=calls.next, every=len(EVENTS),
                                 names={hook.code: hook.name for hook in hooks.items})  # fmt: skip
 
     @cockpit.get("/cockpit/imports")
     async def imports(visit: Visit) -> Response[Any]:
-        after = {"after": visit.query["after"]} if visit.query.get("after") else {}
-        listed = await visit.ask("import list", limit=50, **after)
+        listed = await visit.ask("import list", limit=50, **visit.filled("after"))
         return await visit.html("imports.html", section="team", title="Imports", rows=listed.items, next=listed.next,
                                 one=None, systems=TITLES)  # fmt: skip
 

@@ -1,7 +1,7 @@
 """Automations: each is evaluated every minute, and acts; budgets twice a second."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import groupby
@@ -42,24 +42,23 @@ async def run_team(runtime: Runtime, team_id: int, armed: Sequence[Armed]) -> in
     due = [(automation, rule_of(automation.terms.rule)) for automation in armed if may_act(automation.terms, now)]
     if not due:
         return 0
-    reach = Reach()
-    for _, rule in due:
-        reach = reach.joined(reach_of(rule.condition.comparisons))
     deployment = runtime.deployment
     runner = AutomationRunner(runtime.database, deployment, runtime.ports, runtime.box, now)
-    due = await _within_rights(runner, due)
-    cached = runtime.state.setdefault("automation_days", {}).setdefault(team_id, CachedDays())
+    if not (due := await _within_rights(runner, due)):
+        return 0
     async with runtime.database.read() as tx:
         entities = await load_entities(tx, team_id, runtime.state.get("automation_placements", NO_PLACEMENTS))
     runtime.state["automation_placements"] = entities.listed
-    subs = frozenset(sub for _, rule in due for sub in subs_of(rule.action, entities))
+    rules = [rule for _, rule in due]
+    cached = runtime.state.setdefault("automation_days", {}).setdefault(team_id, CachedDays())
+    subs = frozenset(sub for rule in rules for sub in subs_of(rule.action, entities))
     if subs:
         await placement_counts.count_new(runtime.database, team_id, subs, now)
     async with runtime.database.read() as tx:
         history = await load_history(tx, Loading(
             team_id=team_id, timezone=deployment.timezone, currency=deployment.currency, now=now, entities=entities,
             in_helper=runtime.ports.report_in_helper, subs=subs,
-        ), reach, cached)  # fmt: skip
+        ), _reach(rules), cached)  # fmt: skip
         midnight = day_bounds(now.astimezone(deployment.zone).date(), deployment.zone)[0]
         today = await acts.count_since(tx, team_id, midnight)
         paused = await acts.paused_by_automation(tx, team_id, _refs(entities))
@@ -76,6 +75,14 @@ async def run_team(runtime: Runtime, team_id: int, armed: Sequence[Armed]) -> in
         except Exception as error:
             log.error("automation failed", automation=automation.id, error=type(error).__name__, exc_info=error)
     return done
+
+
+def _reach(rules: Iterable[Rule]) -> Reach:
+    """How far back, and how finely, the rules look."""
+    reach = Reach()
+    for rule in rules:
+        reach = reach.joined(reach_of(rule.condition.comparisons))
+    return reach
 
 
 async def _within_rights(runner: AutomationRunner, due: list[tuple[Armed, Rule]]) -> list[tuple[Armed, Rule]]:

@@ -77,13 +77,8 @@ async def place(
     Stored costs of these days that are no longer reported become 0. Raises ConnectorError where nothing is reported of
     days that have costs.
     """
-    pairs = {theirs: dict(ours) for theirs, ours in ((source.options.get("costs") or {}).get("pairs") or {}).items()}
     seen = await _clicks(tx, source, sub, first, last)
-    for _, theirs in seen:
-        pairs[theirs] = {}
-    for (_, theirs), weights in seen.items():
-        for campaign_id, count in weights.items():
-            pairs[theirs][str(campaign_id)] = pairs[theirs].get(str(campaign_id), 0) + count
+    pairs = _latest_pairs(source, seen)
     ours = (await tx.execute(
         select(campaigns.c.id, campaigns.c.code, campaigns.c.name).where(campaigns.c.source_id == source.id)
     )).all()  # fmt: skip
@@ -112,6 +107,19 @@ async def place(
     named = {theirs for row in rows for theirs in (row.campaign, row.name)}
     kept = {theirs: weights for theirs, weights in pairs.items() if theirs in named}
     return Placed(costs=costs, unmatched={key: amount for key, amount in unmatched.items() if amount}, pairs=kept)
+
+
+def _latest_pairs(
+    source: Row[Any], seen: Mapping[tuple[date, str], Mapping[int, int]]
+) -> dict[str, dict[str, int]]:  # fmt: skip
+    """The source's campaigns, each with the clicks of ours that carried it: seen now, else before."""
+    pairs = {theirs: dict(ours) for theirs, ours in ((source.options.get("costs") or {}).get("pairs") or {}).items()}
+    for _, theirs in seen:
+        pairs[theirs] = {}
+    for (_, theirs), weights in seen.items():
+        for campaign_id, count in weights.items():
+            pairs[theirs][str(campaign_id)] = pairs[theirs].get(str(campaign_id), 0) + count
+    return pairs
 
 
 def _weights(
