@@ -18,9 +18,8 @@ from storage.catalogue.entities import MAX_PAGE, codes, cursor
 from storage.clicks import queries
 from storage.clicks.click_log import ClickFilter, read_log
 from storage.ledger.clicks.click_id import Codec, instant_of
-from storage.ledger.clicks.macros import SUBS
 from storage.ledger.errors import CasinoFluxError, Missing, Refused
-from storage.ledger.facts import Bot, Reason, Role
+from storage.ledger.facts import SUBS, Bot, Reason, Role
 from storage.ledger.money import amount_text, units
 from storage.ledger.tables import write_table
 from storage.tables import (

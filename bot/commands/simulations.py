@@ -22,12 +22,12 @@ from storage.catalogue import names
 from storage.clicks import budgets, caps, plans
 from storage.clicks.plans import CampaignPlan, Draft, OfferPlan, Plans, SitePlan
 from storage.ledger.clicks.compiled_conditions import failing
-from storage.ledger.clicks.macros import SUBS, Template
+from storage.ledger.clicks.macros import Template
 from storage.ledger.clicks.rotation import Availability, AvailabilityOf, alternatives, chances, pick
 from storage.ledger.clicks.rotation_rules import DEVICES, Visitor
 from storage.ledger.clicks.rules_in_words import condition_in_words
 from storage.ledger.errors import Missing, Refused
-from storage.ledger.facts import Reason, Role
+from storage.ledger.facts import SUBS, Reason, Role
 from storage.ledger.numbers import read_float
 from storage.postbacks.conversions import ConversionProcessor, preview
 from storage.postbacks.postback_accounts import PostbackAccount

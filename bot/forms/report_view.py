@@ -10,12 +10,13 @@ import msgspec
 from bot.core.command import parse
 from bot.core.tokenizer import period
 from storage.ledger.errors import Refused
+from storage.ledger.facts import SUBS
 from storage.ledger.reports.arrange import check_sort
 from storage.ledger.reports.formula import read_formula
 from storage.ledger.reports.report_rows import DIMENSIONS
 
 FILTERS = ("campaign", "site", "offer", "casino", "account", "source", "group", "tag", "country", "device",
-           *(f"sub{n}" for n in range(1, 11)))  # fmt: skip
+           *SUBS)  # fmt: skip
 MOST_GROUPS = 3
 MOST_OWN = 5
 DEFAULT_RANGE = "7d"

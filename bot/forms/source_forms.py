@@ -17,10 +17,10 @@ from storage.ledger.credentials import (
     replace_in_header,
 )
 from storage.ledger.errors import Refused
-from storage.ledger.facts import Event
+from storage.ledger.facts import SUBS, Event
 from storage.ledger.outbound.templates import MACROS, Success, unknown_macros
 
-OURS = ("click_id", "cost", "currency", *(f"sub{n}" for n in range(1, 11)))
+OURS = ("click_id", "cost", "currency", *SUBS)
 _EVENTS = tuple(event.value for event in Event)
 
 

@@ -27,7 +27,7 @@ from connectors.trackers.places import country_code
 from connectors.trackers.tables import clicks_parts, days_parts, instant
 from storage.ledger.cost_models import CPA, CPM, FIXED, LINK, NONE, REVSHARE, UNIQUE
 from storage.ledger.errors import ConnectorError, Refused
-from storage.ledger.imports.macros import translated
+from storage.ledger.imports.macros import subs, translated
 from storage.ledger.imports.tracker import (
     DayFigures,
     Days,
@@ -45,18 +45,18 @@ from storage.ledger.imports.tracker import (
 TITLE = "Binom"
 PAGE = 1_000
 MACROS = {
-    **{f"t{n}": f"sub{n}" for n in range(1, 11)}, **{f"token_{n}": f"sub{n}" for n in range(1, 11)},
+    **subs("t#"), **subs("token_#"),
     "clickid": "click_id", "externalid": "source_click_id", "country": "country", "geo": "country",
     "campaign_name": "campaign", "offer_name": "offer", "trafficsource": "source",
 }  # fmt: skip
 _CONDITIONS = {
     "country": "country", "city": "city", "region": "region", "language": "language", "device_type": "device",
     "os_and_version": "os", "browser_and_version": "browser", "ip": "ip", "referer": "referrer",
-    **{f"token_{n}": f"sub{n}" for n in range(1, 11)},
+    **subs("token_#"),
 }  # fmt: skip
 #: Tokens in a postback to a source: docs.binom.org/conv-to-source.php; `payout` is inferred.
 _OUTBOUND = {
-    **{f"t{n}": f"sub{n}" for n in range(1, 11)}, **{f"token_{n}": f"sub{n}" for n in range(1, 11)},
+    **subs("t#"), **subs("token_#"),
     "externalid": "click_id", "external_id": "click_id", "clickid": "our_click_id", "payout": "payout",
     "campaign_name": "campaign",
 }  # fmt: skip

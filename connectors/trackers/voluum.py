@@ -16,7 +16,7 @@ from connectors.trackers.tables import clicks_parts, days_parts, instant
 from storage.ledger.cost_models import CPA, CPM, FIXED, LINK, NONE, REVSHARE
 from storage.ledger.dates import read_day
 from storage.ledger.errors import ConnectorError, Refused
-from storage.ledger.imports.macros import translated
+from storage.ledger.imports.macros import subs, translated
 from storage.ledger.imports.tracker import (
     DayFigures,
     OldClick,
@@ -38,7 +38,7 @@ CUSTOM = tuple(f"customConversions{n}" for n in range(1, 13))
 MACROS = {
     "clickid": "click_id", "externalid": "source_click_id", "country": "country", "device": "device",
     "campaign.name": "campaign", "offer.name": "offer", "trafficsource.name": "source",
-    **{f"var{n}": f"sub{n}" for n in range(1, 11)},
+    **subs("var#"),
 }  # fmt: skip
 _COSTS = {"CPC": FIXED, "CPM": CPM, "CPA": CPA, "REVSHARE": REVSHARE, "AUTO": LINK, "NOT_TRACKED": NONE}
 

@@ -7,11 +7,10 @@ from hub.clicks.state import State
 from hub.requests.country import NOWHERE
 from storage.clicks.plans import SLOT, CampaignPlan, FastPlan, Plans, SitePlan
 from storage.clicks.write_jobs import Click, ClickJob, OriginClick, OutgoingJob
-from storage.ledger.clicks.macros import SUBS
 from storage.ledger.clicks.rotation import Availability, alternatives, pick
 from storage.ledger.clicks.rotation_rules import Visitor
 from storage.ledger.cost_models import LINK
-from storage.ledger.facts import Bot, Reason
+from storage.ledger.facts import SUBS, Bot, Reason
 
 _ANY_VISITOR = Visitor()
 

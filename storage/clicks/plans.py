@@ -17,7 +17,7 @@ from storage.clicks.write_jobs import Budget, Cap, Click
 from storage.db.cooperative import cooperative
 from storage.ledger.addresses import origin_of
 from storage.ledger.clicks.compiled_conditions import RuleIndex, asked, compiled
-from storage.ledger.clicks.macros import SUBS, Template
+from storage.ledger.clicks.macros import Template
 from storage.ledger.clicks.placements import PlacementGate
 from storage.ledger.clicks.placements import gate as placement_gate
 from storage.ledger.clicks.rotation import CompiledRule, Distribution, Rotation, Share
@@ -25,6 +25,7 @@ from storage.ledger.clicks.rotation_rules import node_of, spoken
 from storage.ledger.clicks.visitor import Recognition, recognition
 from storage.ledger.cost_models import CPM, FIXED, UNIQUE, price_of_click
 from storage.ledger.distribution.weights import WHOLE
+from storage.ledger.facts import SUBS
 from storage.ledger.pacing import released
 from storage.tables import (
     accounts,

@@ -13,8 +13,8 @@ from storage.catalogue import teams
 from storage.db.bulk_sql import Lookup
 from storage.ledger.clicks.click_id import WORKERS, Codec
 from storage.ledger.errors import CasinoFluxError
-from storage.ledger.facts import ClickLink
-from storage.tables import SUBS, click_links, click_rollup, clicks, facts, user_agents
+from storage.ledger.facts import SUBS, ClickLink
+from storage.tables import click_links, click_rollup, clicks, facts, user_agents
 from storage.tables.types import EPOCH_DAY
 
 _KEY = "click_id_key"

@@ -7,6 +7,9 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+#: Sub ids of a click, as links, reports and columns call them.
+SUBS = tuple(f"sub{n}" for n in range(1, 11))
+
 Currency = str
 
 UPLOADED, POSTBACK_ONLY = "csv_upload", "postback_only"

@@ -21,9 +21,9 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.ledger.clicks.click_id import first_id_at
-from storage.ledger.facts import ClickFact
+from storage.ledger.facts import SUBS, ClickFact
 from storage.reports.facts_query import FactsQuery
-from storage.tables import SUBS, click_rollup, clicks, outgoing, user_agents
+from storage.tables import click_rollup, clicks, outgoing, user_agents
 from storage.tables.types import EPOCH_DAY
 
 _COUNTS = ("clicks", "unique_clicks", "bot_clicks", "site_visits", "outgoing", "cost")

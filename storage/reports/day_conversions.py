@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.ledger.facts import Event, Status, Tally
+from storage.ledger.facts import SUBS, Event, Status, Tally
 from storage.reports.facts_query import FactsQuery
-from storage.tables import SUBS, accounts, conversion_states, conversions
+from storage.tables import accounts, conversion_states, conversions
 
 
 async def tallies(tx: AsyncConnection, facts_query: FactsQuery, days: Collection[date]) -> dict[date, list[Tally]]:

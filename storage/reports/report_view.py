@@ -11,11 +11,11 @@ import msgspec
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.ledger.facts import OfferFact
+from storage.ledger.facts import SUBS, OfferFact
 from storage.ledger.reports.attribution import Grain
 from storage.ledger.reports.cells import Cell
 from storage.ledger.reports.collapse import View, sorted_by
-from storage.ledger.reports.report_rows import PERIODS, SUB_NAMES, period
+from storage.ledger.reports.report_rows import PERIODS, period
 from storage.reports.facts_query import FactsQuery
 from storage.reports.rates import load_rates
 from storage.reports.report_data import ReportData
@@ -61,7 +61,7 @@ class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def grain(self) -> Grain:
         used = {*self.by, *self.values}
-        subs = tuple(position for position, name in enumerate(SUB_NAMES) if name in used)
+        subs = tuple(position for position, name in enumerate(SUBS) if name in used)
         return Grain("country" in used, "device" in used, subs, self.clock == "visit")
 
     @property
@@ -175,8 +175,8 @@ _UNSORTED: tuple[None, frozenset[str]] = (None, frozenset())
 def _has_value(name: str, values: Collection[str], grain: Grain) -> Callable[[Cell], bool]:
     """Whether a cell's country, device or sub id is one of these, in any letter case."""
     folded = {value.casefold() for value in values}
-    if name in SUB_NAMES:
-        place = grain.subs.index(SUB_NAMES.index(name))
+    if name in SUBS:
+        place = grain.subs.index(SUBS.index(name))
         return lambda cell: place < len(cell.subs) and (cell.subs[place] or "").casefold() in folded
     read: Callable[[Cell], str] = attrgetter(name)
     return lambda cell: read(cell).casefold() in folded

@@ -1,5 +1,6 @@
 """All tables, by what they hold. `metadata` is what migrations compare against."""
 
+from storage.ledger.facts import SUBS
 from storage.tables.automations import automation_acts, automations, placement_counts, placement_cursors
 from storage.tables.base import metadata
 from storage.tables.catalogue import (
@@ -82,7 +83,6 @@ from storage.tables.revenue import (
     touched,
 )
 from storage.tables.traffic import (
-    SUBS,
     budget_counts,
     cap_counts,
     click_bursts,

@@ -16,10 +16,9 @@ from sqlalchemy import (
     text,
 )
 
+from storage.ledger.facts import SUBS
 from storage.tables.base import index, key, metadata, reference, team
 from storage.tables.types import Day, Instant, Json, Key
-
-SUBS = tuple(f"sub{n}" for n in range(1, 11))
 
 #: Each user agent once; clicks point here.
 user_agents = Table(

@@ -13,6 +13,7 @@ import msgspec
 
 from storage.ledger.alerts.comparisons import MONEY, QUOTIENTS, Comparison, title
 from storage.ledger.automations.conditions import REVENUE, All, Known, Node, Not, Unknown, holds
+from storage.ledger.facts import SUBS
 
 T = TypeVar("T")
 
@@ -156,7 +157,7 @@ _KEYS: dict[str, Callable[[FigureRow], SubjectKey]] = {
     "offer": lambda row: row.offer, "campaign": lambda row: row.campaign, "source": lambda row: row.source,
     "team": lambda _row: 0, "weight": lambda row: (row.campaign, row.offer),
     "placement": lambda row: (row.source, row.placement),
-    **dict.fromkeys((f"sub{n}" for n in range(1, 11)), lambda row: (row.source, row.placement)),
+    **dict.fromkeys(SUBS, lambda row: (row.source, row.placement)),
 }  # fmt: skip
 
 

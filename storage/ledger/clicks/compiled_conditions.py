@@ -7,7 +7,6 @@ from typing import Generic, Protocol, TypeVar
 from storage.ledger.clicks.conditions import (
     ANY,
     NONE,
-    SUBS,
     All,
     Node,
     Not,
@@ -23,6 +22,7 @@ from storage.ledger.clicks.conditions import (
     weekday_set,
 )
 from storage.ledger.clicks.referrers import search_engine
+from storage.ledger.facts import SUBS
 
 Matches = Callable[[Visitor], bool]
 Key = tuple[str, str]

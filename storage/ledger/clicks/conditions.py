@@ -15,8 +15,8 @@ import msgspec
 
 from storage.ledger.clicks.referrers import ENGINES, host_and_path
 from storage.ledger.errors import Refused
+from storage.ledger.facts import SUBS
 
-SUBS = tuple(f"sub{n}" for n in range(1, 11))
 DEVICES = ("desktop", "mobile", "tablet", "bot", "other")
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 VISITORS = ("unique", "returning", "bot", "person")

@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from storage.ledger.addresses import web_address
 from storage.ledger.errors import Refused
+from storage.ledger.facts import SUBS
 
-SUBS = tuple(f"sub{n}" for n in range(1, 11))
 MACROS = (
     "click_id",
     "campaign",

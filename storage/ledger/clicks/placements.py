@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from storage.ledger.clicks.macros import SUBS
+from storage.ledger.facts import SUBS
 
 KINDS = ("block", "allow")
 LONGEST = 200  # characters of a placement

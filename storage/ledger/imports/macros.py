@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from storage.ledger.clicks.macros import MACROS, check_url
 from storage.ledger.errors import Refused
+from storage.ledger.facts import SUBS
 
 _MACRO = re.compile(r"\{([^{}]*)\}")
 
@@ -43,6 +44,6 @@ def address_fault(url: str) -> str:
     return ""
 
 
-def subs(name: str, count: int = 10) -> dict[str, str]:
-    """`{sub_id_1}` … as our sub1 …: `name` is written with `#` where the number stands."""
-    return {name.replace("#", str(n)): f"sub{n}" for n in range(1, count + 1)}
+def subs(name: str) -> dict[str, str]:
+    """`{sub_id_1}` … as our sub1 …: `name` has `#` in place of the number."""
+    return {name.replace("#", str(n)): ours for n, ours in enumerate(SUBS, 1)}

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from storage.ledger.facts import SUBS
 from storage.ledger.money import amount_text, rounded, units
 
 _MACRO = re.compile(r"\{([a-z_]+\d*)\}")
@@ -26,7 +27,7 @@ INSTEAD = {"google": ("gbraid", "wbraid")}
 MACROS = (
     "click_id", "source_click_id", "our_click_id", "event", "payout", "payout_whole", "amount", "currency", "txn_id",
     "key", "random", "timestamp", "player_id", "status", "campaign", "offer", "site", "country",
-    *(f"sub{n}" for n in range(1, 11)),
+    *SUBS,
 )  # fmt: skip
 
 

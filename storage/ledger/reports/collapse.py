@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from storage.ledger.facts import OfferFact
+from storage.ledger.facts import SUBS, OfferFact
 from storage.ledger.money import Rates, convert
 from storage.ledger.reports.cells import (
     AMOUNTS,
@@ -35,7 +35,7 @@ from storage.ledger.reports.groups import (
     row_of,
     sum_of_groups,
 )
-from storage.ledger.reports.report_rows import ENTITIES, PERIODS, SUB_NAMES, MergedReport, ReportRow, period
+from storage.ledger.reports.report_rows import ENTITIES, PERIODS, MergedReport, ReportRow, period
 
 
 class View(msgspec.Struct, kw_only=True):
@@ -226,8 +226,8 @@ def _getter(name: str, view: View) -> Callable[[Cell, date], str | None]:
     if name in PERIODS:
         texts: dict[date, str] = {}
         return lambda _cell, day: texts.get(day) or texts.setdefault(day, period(name, day))
-    if name in SUB_NAMES:
-        place = view.subs.index(SUB_NAMES.index(name))
+    if name in SUBS:
+        place = view.subs.index(SUBS.index(name))
         return lambda cell, _day: (cell.subs[place] or None) if place < len(cell.subs) else None
     if name == "group":
         return lambda cell, _day: sorted_by(view.group_codes, cell)

@@ -6,12 +6,11 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from storage.ledger.errors import Refused
-from storage.ledger.facts import Settlement
+from storage.ledger.facts import SUBS, Settlement
 
 PERIODS = ("day", "week", "month")
 ENTITIES = ("campaign", "site", "offer", "casino", "account", "source", "group")
-SUB_NAMES = tuple(f"sub{n}" for n in range(1, 11))
-DIMENSIONS = (*PERIODS, *ENTITIES, "country", "device", *SUB_NAMES)
+DIMENSIONS = (*PERIODS, *ENTITIES, "country", "device", *SUBS)
 
 
 class Layers(msgspec.Struct, frozen=True, gc=False):

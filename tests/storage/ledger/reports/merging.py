@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Any
 
-from storage.ledger.facts import CampaignFact, ClickFact, Event, OfferFact, RevenueFact, Tally
+from storage.ledger.facts import SUBS, CampaignFact, ClickFact, Event, OfferFact, RevenueFact, Tally
 from storage.ledger.money import Quote, Rates
 from storage.ledger.reports.attribution import COARSE, Catalogue, Grain
 from storage.ledger.reports.collapse import Collapsing, View
 from storage.ledger.reports.merge import DayFacts, merge_day
-from storage.ledger.reports.report_rows import SUB_NAMES, MergedReport, ReportRow
+from storage.ledger.reports.report_rows import MergedReport, ReportRow
 
 DAY = date(2026, 10, 1)
 
@@ -50,7 +50,7 @@ def report(
     quotes: Sequence[Quote] = (),
     measures: Sequence[str] = (),
 ) -> MergedReport:
-    grain = Grain("country" in by, "device" in by, tuple(i for i, n in enumerate(SUB_NAMES) if n in by))
+    grain = Grain("country" in by, "device" in by, tuple(i for i, n in enumerate(SUBS) if n in by))
     catalogue = Catalogue(offers, campaigns)
     cells = merge_day(facts, catalogue, grain)
     accounts = {offer.account_id for offer in offers} | {row.account_id for row in facts.revenue}
