@@ -13,6 +13,8 @@ from storage.ledger.cost_models import LINK
 from storage.ledger.facts import SUBS, Bot, Reason
 
 _ANY_VISITOR = Visitor()
+# Python 3.11 looks a member of an enumeration up by calling a function; every click asks for one of these.
+_CHOSEN, _BOUND, _HOLDOUT, _NO_RULE = Reason.CHOSEN, Reason.BOUND, Reason.HOLDOUT, Reason.NO_RULE
 
 
 class CampaignJob(ClickJob):
@@ -81,19 +83,19 @@ class CampaignJob(ClickJob):
         """Where every offer is open: what the visitor saw, the first rule that matches, the weights."""
         click, plan = self.click, self.campaign
         if self.bound and plan.binding and self.bound in quick.offer_ids:
-            click.offer_id, click.reason = self.bound, Reason.BOUND
+            click.offer_id, click.reason = self.bound, _BOUND
             return
         if among and (number := plan.rotation.first_match(self._visitor(), among)) >= 0:
-            click.offer_id, click.reason = plan.quick_rules[number].pick(self.roll), Reason.CHOSEN
+            click.offer_id, click.reason = plan.quick_rules[number].pick(self.roll), _CHOSEN
             return
         if plan.segments:
             segment = click.agent.device if plan.segmented_by_device else click.country
             quick = plan.segments.get(segment, quick)
         click.offer_id = quick.pick(self.roll)
         if self.roll < quick.holdout:
-            click.reason = Reason.HOLDOUT
+            click.reason = _HOLDOUT
         else:
-            click.reason = Reason.CHOSEN if plan.index is None else Reason.NO_RULE
+            click.reason = _CHOSEN if plan.index is None else _NO_RULE
 
     def give_up(self) -> None:
         """Its `decide` raised: it goes to the site, the fallback, or the first offer that is open."""

@@ -45,6 +45,7 @@ REFRESH = 0.3  # seconds between looks for a changed configuration
 _METHODS = frozenset({"GET", "HEAD"})
 _BINOM_PATHS = frozenset({"", "click", "click.php", "index.php"})
 _LONGEST_ALIAS = 100
+_BUDGET = Reason.BUDGET  # looked up once: in Python 3.11 that is a call
 _MOST_SUBJECTS = 1000  # different unknown codes counted by name in one process; the rest as one
 
 
@@ -266,7 +267,7 @@ class Clicks:
         messages: Sequence[Any]
         try:
             url = job.url()
-            if job.click.reason == Reason.BUDGET:
+            if job.click.reason == _BUDGET:
                 self._closed.add_budget(job.campaign)
             if url and added is not None and not asks_for_id:
                 messages = (answers.redirection_at_once(url, self._cookies(job, remembered), added),)

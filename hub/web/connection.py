@@ -38,6 +38,7 @@ _NOTHING_AHEAD: deque[Any] = deque(maxlen=0)
 _CODED = {byte: f"%{byte:02X}" for byte in range(128, 256)}
 _LONGEST_CODED = 20_000  # bytes of a request line
 _BETWEEN, _IN_LINE, _IN_HEAD, _IN_BODY = range(4)
+_PERCENT, _HASH = b"%#"  # numbers: bytes look for those several times as fast as for bytes
 
 
 class Flow(FlowControl):
@@ -235,8 +236,8 @@ class Connection(HttpToolsProtocol):
             and parser.get_method() == b"GET"
             and parser.should_keep_alive()
             and not self.flow.write_paused
-            and b"%" not in path
-            and b"#" not in url
+            and _PERCENT not in path
+            and _HASH not in url
         ):
             scope = {
                 "type": "http", "http_version": "1.1", "method": "GET", "path": path.decode("ascii"),

@@ -21,6 +21,7 @@ _SHARED_FROM = 8  # clicks of a minute from which other processes are notified
 _KEPT = 16_384  # addresses; one that clicks once a second is not forgotten below 30,000 others in that second
 _BITS = 32  # a count is the Unix time when its minute began, and in these lower bits the clicks since
 _COUNT = (1 << _BITS) - 1
+_NO = Bot.NO  # looked up once: in Python 3.11 that is a call
 
 
 class BurstCounter:
@@ -38,16 +39,16 @@ class BurstCounter:
         entry = young.get(address) or self._old.get(address)
         if entry is None or now - (entry >> _BITS) >= WINDOW:
             self._begin(address, now, 1)
-            return Bot.NO
+            return _NO
         n = (entry & _COUNT) + 1
         young[address] = entry + 1
         if n < _SHARED_FROM:
-            return Bot.NO
+            return _NO
         self._unshared[address] = self._unshared.get(address, 0) + (n if n == _SHARED_FROM else 1)
         elsewhere = self._elsewhere.get(address, 0)
         if elsewhere and now - (elsewhere >> _BITS) < WINDOW:
             n += elsewhere & _COUNT
-        return Bot.BURST if n > BURST else Bot.NO
+        return Bot.BURST if n > BURST else _NO
 
     def _begin(self, address: bytes, began: int, n: int) -> None:
         if len(self._young) >= _KEPT:
