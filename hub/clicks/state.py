@@ -29,8 +29,8 @@ class State:
         self.plans = Plans()
         self.keys = Keys(date.min, b"")
         self._full = full
-        self._slot = -1
         self._hour = 0
+        self._hour_from = self._hour_until = 0.0  # Unix times between which it is that hour
         self._minute = -1
         self._local = 0, 0
 
@@ -45,11 +45,11 @@ class State:
 
     def hour(self, seconds: float) -> int:
         """The report hour of a Unix time: days since 1970 * 24 + hour of the day, in the reporting zone."""
-        slot = int(seconds) // SLOT
-        if slot != self._slot:
-            local = datetime.fromtimestamp(slot * SLOT, UTC).astimezone(self.zone)
+        if not self._hour_from <= seconds < self._hour_until:
+            begins = int(seconds) // SLOT * SLOT
+            local = datetime.fromtimestamp(begins, UTC).astimezone(self.zone)
             self._hour = (local.date() - EPOCH_DAY).days * 24 + local.hour
-            self._slot = slot
+            self._hour_from, self._hour_until = begins, begins + SLOT
         return self._hour
 
     def availability(self, plans: Plans, seconds: float) -> AvailabilityOf:

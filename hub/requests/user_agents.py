@@ -44,7 +44,8 @@ class UserAgents:
         self._resolver: Resolver | None = None
 
     def of(self, header: bytes) -> Agent:
-        header = header[:_LONGEST]
+        if len(header) > _LONGEST:
+            header = header[:_LONGEST]
         agent = self._known.get(header)
         if agent is None:
             self._bytes += len(header)

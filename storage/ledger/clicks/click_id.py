@@ -17,6 +17,7 @@ _SEQUENCES = 1 << 12
 _TIME_SHIFT = 22
 _SEAL_BITS = 50
 _SEAL = (1 << _SEAL_BITS) - 1
+_LOW = (1 << 30) - 1
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = tuple(a + b for a in _ALPHABET for b in _ALPHABET)
 _PYTHON_DIGITS = "0123456789abcdefghijklmnopqrstuv"
@@ -80,6 +81,7 @@ class Codec:
     def encode(self, click_id: int) -> str:
         """The id as links carry it."""
         n, seal, pairs = click_id, self._seal(click_id), _PAIRS
+        high, low = seal >> 30, seal & _LOW  # small numbers, which Python shifts faster
         top, letters = self._last
         if n >> 10 != top:
             letters = (
@@ -88,8 +90,8 @@ class Codec:
             )
             self._last = n >> 10, letters
         return (
-            f"{letters}{pairs[n & 1023]}{pairs[seal >> 40]}{pairs[seal >> 30 & 1023]}{pairs[seal >> 20 & 1023]}"
-            f"{pairs[seal >> 10 & 1023]}{pairs[seal & 1023]}"
+            f"{letters}{pairs[n & 1023]}{pairs[high >> 10]}{pairs[high & 1023]}{pairs[low >> 20]}"
+            f"{pairs[low >> 10 & 1023]}{pairs[low & 1023]}"
         )
 
     def decode(self, text: str) -> int | None:
