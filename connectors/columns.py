@@ -7,11 +7,9 @@ from typing import Any
 import msgspec
 
 from storage.ledger.dates import Order
-from storage.ledger.facts import Figures, RevenueRow
+from storage.ledger.facts import COMMISSION_PARTS, PLATFORM_AMOUNTS, PLATFORM_COUNTS, Figures, RevenueRow
 from storage.ledger.revenue.packed_rows import measures_of, stated_columns
 
-COUNTS = ("visits", "registrations", "first_deposits", "deposits", "qualified")
-AMOUNTS = ("deposit_amount", "ngr", "commission_cpa", "commission_revshare", "commission_other")
 #: What a platform may give beside: the whole commission, and its part for leads.
 EXTRAS = ("commission", "commission_cpl")
 
@@ -52,7 +50,7 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
 
     @staticmethod
     def measure_names() -> tuple[str, ...]:
-        return (*COUNTS, *AMOUNTS, *EXTRAS)
+        return (*PLATFORM_COUNTS, *PLATFORM_AMOUNTS, *EXTRAS)
 
 
 class PlayerColumns(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,12 +133,10 @@ def _other(total: int | None, cpa: int | None, revshare: int | None, other: int 
     return _sum(other, cpl) if total is None else total - (cpa or 0) - (revshare or 0)
 
 
-PARTS = ("commission_cpa", "commission_revshare", "commission_other")
-
-
 def comparable(totals: Figures, rows: Sequence[RevenueRow]) -> Figures:
     """Totals without the parts of the commission, where rows split it otherwise than the totals do."""
-    if measures_of(rows) & set(PARTS) == {part for part in PARTS if getattr(totals, part) is not None}:
+    given = {part for part in COMMISSION_PARTS if getattr(totals, part) is not None}
+    if measures_of(rows) & set(COMMISSION_PARTS) == given:
         return totals
     return msgspec.structs.replace(totals, commission_cpa=None, commission_revshare=None, commission_other=None)
 

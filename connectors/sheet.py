@@ -12,12 +12,12 @@ from typing import Any, NoReturn, TypeVar
 import msgspec
 
 from connectors.base import Connection, Platform, Window
-from connectors.columns import COUNTS, PARTS, Columns, added, comparable, figure_columns, figures_of
+from connectors.columns import Columns, added, comparable, figure_columns, figures_of
 from connectors.reading import RawRecords, Record, RecordColumns, columns_of
 from storage.ledger.currencies import currency_of
 from storage.ledger.dates import Order, read_day
 from storage.ledger.errors import ConnectorError
-from storage.ledger.facts import Figures, Report, RevenueRow
+from storage.ledger.facts import COMMISSION_PARTS, PLATFORM_COUNTS, Figures, Report, RevenueRow
 from storage.ledger.money import amount_text, to_micro
 from storage.ledger.numbers import Mark, read_count, read_micro
 from storage.ledger.revenue.packed_rows import PackedRows, RowColumns
@@ -60,7 +60,7 @@ class Layout:
         for measure, aliases in columns.measures.items():
             parts = next((parts for alias in aliases if (parts := columns_named(alias.split(" + ")))), None)
             if parts:
-                self.measures.append((measure, parts, measure in COUNTS))
+                self.measures.append((measure, parts, measure in PLATFORM_COUNTS))
 
 
 class Sheet:
@@ -379,7 +379,7 @@ class Sheet:
 
     def _unseen(self) -> list[str]:
         measures = {measure for layout in self._layouts.values() for measure, _, _ in layout.measures}
-        if measures & set(PARTS):
+        if measures & set(COMMISSION_PARTS):
             measures.add("commission")
         return [name for name in self.columns.measures if name in _EXPECTED and name not in measures]
 
@@ -600,7 +600,7 @@ def _together(figures: Sequence[Figures]) -> Figures | None:
 
 def _is_sum(total: Figures, rows: Sequence[Figures], *, least: int, counts_only: bool) -> bool:
     """Whether figures are the sum of the rows before, or of the last `least` of them or more: a total or a subtotal."""
-    measures = COUNTS if counts_only else Figures.__struct_fields__
+    measures = PLATFORM_COUNTS if counts_only else Figures.__struct_fields__
     names = [name for name in measures if getattr(total, name) is not None]
     totals = [getattr(total, name) for name in names]
     sums = [0] * len(names)
@@ -617,11 +617,11 @@ def _contradiction(total: Figures, rows: Sequence[Figures], *, counts_only: bool
     """Each figure of a totals line that is not the sum of all rows before it, and what they sum to."""
 
     def shown(name: str, value: int) -> str:
-        return str(value) if name in COUNTS else amount_text(value)
+        return str(value) if name in PLATFORM_COUNTS else amount_text(value)
 
     stated = {
         name: (value, sum(getattr(row, name) or 0 for row in rows))
-        for name in (COUNTS if counts_only else Figures.__struct_fields__)
+        for name in (PLATFORM_COUNTS if counts_only else Figures.__struct_fields__)
         if (value := getattr(total, name)) is not None
     }
     return ", ".join(
@@ -633,7 +633,7 @@ def _contradiction(total: Figures, rows: Sequence[Figures], *, counts_only: bool
 
 def _slack(name: str, rows: int) -> int:
     """Rounding that a platform's own totals may show: half a cent a row."""
-    return 0 if name in COUNTS else 5_000 * (rows + 2)
+    return 0 if name in PLATFORM_COUNTS else 5_000 * (rows + 2)
 
 
 def _text(record: Record, names: tuple[str, ...]) -> str:

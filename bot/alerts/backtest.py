@@ -17,6 +17,7 @@ from storage.ledger.alerts.thresholds import LIVE, Rule, breached, recovered
 from storage.ledger.reports.report_rows import ReportRow
 from storage.ledger.schedule import read_minutes
 from storage.revenue import restatements
+from storage.tables.types import day_of_hour
 
 DAYS = 30
 
@@ -94,7 +95,7 @@ async def _by_hour(context: AlertContext) -> list[date]:
 
     share = min(1.0, read_minutes(rule.window) / (hours * 60))  # windows under an hour: that part of it
     levels = [
-        (backtest.day_of(hour - 1), window(hour) * share,
+        (day_of_hour(hour - 1), window(hour) * share,
          fmean([window(hour - 24 * n) * share for n in back]) if back else None)
         for hour in range(first, last + 1)
     ]  # fmt: skip
@@ -109,7 +110,7 @@ async def _no_clicks(context: AlertContext) -> list[date]:
         counts = await backtest.by_hour(context.tx, scope, "clicks", (begin(context), context.now))
         busy = sorted(hour for hour, n in counts.items() if n)
         silences = [(a, b - a - 1) for a, b in pairwise(busy)]
-        days += [backtest.day_of(hour + 1) for hour, length in silences if length >= needed]
+        days += [day_of_hour(hour + 1) for hour, length in silences if length >= needed]
     return days
 
 

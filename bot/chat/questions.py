@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy import Table as SqlTable
 
 from bot.chat.session import ChatSessions
-from bot.core.arguments import bare_kinds, meta
+from bot.core.arguments import bare_kinds, field_names, meta
 from bot.core.command import Command
 from bot.core.context import Actor
 from bot.core.permissions import ENTITIES, changeable, visible
@@ -77,16 +77,12 @@ def open_questions(
     made = questions(command)
     if not any(question.refers == "platform" for question in made):
         return made
-    platforms = {name: set(_names(struct)) for name, struct in known_platforms.items()}
+    platforms = {name: set(field_names(struct)) for name, struct in known_platforms.items()}
     own = platforms.get(str(arguments.get("platform", "")).lower(), set())
     others = set().union(*platforms.values()) - own - REFERRED_FIELDS
     others -= {name for name, value in arguments.items() if value}
     shown = [question for question in made if question.name not in others]
     return sorted(shown, key=lambda question: 0 if question.required else 1 if question.name in own else 2)
-
-
-def _names(struct: type[msgspec.Struct]) -> list[str]:
-    return [field.encode_name for field in msgspec.structs.fields(struct)]
 
 
 def _question(field: msgspec.structs.FieldInfo, *, changes: bool, archived: bool) -> Question:

@@ -15,8 +15,9 @@ from bot.core.context import Context
 from bot.core.message import Block, Chart, Message, Notice, Series, Table, Text
 from bot.render.figures import HOW_SURE, NONE, change, count, how_sure, money, share
 from storage.catalogue import distribution
-from storage.catalogue.distribution import Evidence, Step, Weights
+from storage.catalogue.distribution import Evidence, Step
 from storage.catalogue.entities import codes
+from storage.ledger.distribution.decision import Weights
 from storage.ledger.distribution.uplift import OfferOutcome, Uplift, uplift
 from storage.ledger.distribution.weights import WHOLE
 from storage.ledger.errors import Refused

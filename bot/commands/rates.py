@@ -17,6 +17,7 @@ from bot.core.message import Block, Button, Buttons, Message, Notice, Table, Tex
 from bot.core.permissions import Scope
 from bot.render.figures import days
 from storage.catalogue.entities import cursor
+from storage.ledger.dates import days_between
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.ledger.numbers import read_number
@@ -95,7 +96,7 @@ async def set_rate(ctx: Context, new: NewRate) -> Rate:
         raise Refused(f"currency: {currency} is the report currency itself", field="currency")
     rate = None if new.rate.strip().lower() == NONE else _rate(new.rate)
     first, last = _days(new, ctx.today)
-    each_day = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    each_day = days_between(first, last)
     before = await rates.own(ctx.tx, ctx.team_id, currency, base, first=first, last=last)
     if rate is None:
         await rates.drop(ctx.tx, ctx.team_id, currency, base, first=first, last=last)

@@ -6,7 +6,8 @@ from typing import Annotated
 import msgspec
 from sqlalchemy import Row, select
 
-from bot.core.arguments import Arguments, choices, refers
+from bot.commands.sites import Which, find_site
+from bot.core.arguments import Arguments, choices
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.limits import day_range
@@ -14,7 +15,7 @@ from bot.core.message import Message, Table, Text
 from bot.core.permissions import Scope, own_campaigns, visible
 from bot.core.tokenizer import period
 from bot.render.figures import count, days, layered_plural, money, plural, share
-from storage.catalogue import names, site_snapshot
+from storage.catalogue import site_snapshot
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.ledger.reports.report_rows import ReportRow
@@ -26,7 +27,6 @@ from storage.tables import sites as table
 
 MOST_EVENTS = 30  # of a page, in its report
 
-Which = Annotated[str, refers("site", "which site")]
 Range = Annotated[str, day_range("today, yesterday, 7d, 30d, mtd, a day, or <from>..<to>")]
 
 
@@ -166,7 +166,7 @@ def overview_table(ctx: Context, overview: Overview) -> Message:
          positional=("site", "range"), keywords=("by",))  # fmt: skip
 async def site_analytics(ctx: Context, new: AnalyticsQuery) -> Analytics:
     """Views, visitors, bounces, time, scrolling and offers opened, by day, variant, device, country and more."""
-    row, (first, last) = await _site(ctx, new.site), _range(ctx, new.range)
+    row, (first, last) = await find_site(ctx, new.site), _range(ctx, new.range)
     total = await analytics.behaviour(ctx.tx, [row.id], first, last, only=own_campaigns(ctx.actor))
     rows = await analytics.behaviour(ctx.tx, [row.id], first, last, by=new.by, only=own_campaigns(ctx.actor))
     if new.by == "day":
@@ -177,7 +177,7 @@ async def site_analytics(ctx: Context, new: AnalyticsQuery) -> Analytics:
 @command("site report", role=Role.VIEWER, render=funnel_table, reads=True, reports=True, positional=("site", "range"))
 async def site_report(ctx: Context, new: ReportArguments) -> Funnel:
     """From visit to commission: what each offer brought, in each variant and position."""
-    row, (first, last) = await _site(ctx, new.site), _range(ctx, new.range)
+    row, (first, last) = await find_site(ctx, new.site), _range(ctx, new.range)
     report = await report_of(
         ctx.tx, _query(ctx, first, last, by=("offer",), sites=(row.code,)), ctx.ports.report_in_helper
     )
@@ -293,10 +293,6 @@ def _query(ctx: Context, first: date, last: date, *, by: tuple[str, ...], sites:
         timezone=ctx.deployment.timezone,
         currency=ctx.deployment.currency,
     )  # fmt: skip
-
-
-async def _site(ctx: Context, word: str) -> Row[tuple[object, ...]]:
-    return await names.find(ctx.tx, table, ctx.team_id, word, field="site")
 
 
 def _range(ctx: Context, text: str) -> tuple[date, date]:

@@ -234,7 +234,7 @@ async def _unpack(_ctx: Context, new: SiteFiles) -> dict[str, bytes]:
 @command("site files", role=Role.BUYER, render=files_card, positional=("site",), prepare=_unpack)
 async def set_files(ctx: Context, new: SiteFiles) -> StoredFiles:
     """Show a page of one's own, sent as a ZIP, in the place of the theme; with our footer, links filled."""
-    row = await _site(ctx, new.site)
+    row = await find_site(ctx, new.site)
     refuse_archived("site", [row])
     files: dict[str, bytes] = ctx.prepared
     site = await shown_site(ctx, row)
@@ -264,13 +264,13 @@ async def list_sites(ctx: Context, new: SiteList) -> Page[Site]:
 @command("site show", role=Role.VIEWER, render=site_card, reads=True, positional=("site",))
 async def show_site(ctx: Context, new: OneSite) -> Site:
     """A site, its address, and what is missing before it can be published."""
-    return await shown_site(ctx, await _site(ctx, new.site))
+    return await shown_site(ctx, await find_site(ctx, new.site))
 
 
 @command("site publish", role=Role.BUYER, render=site_card, positional=("site",))
 async def publish_site(ctx: Context, new: OneSite) -> Site:
     """Put a site live; refused with the list of what is missing."""
-    row = await _site(ctx, new.site)
+    row = await find_site(ctx, new.site)
     refuse_archived("site", [row])
     before = await shown_site(ctx, row)
     await publish_again(ctx, row.id)
@@ -278,7 +278,7 @@ async def publish_site(ctx: Context, new: OneSite) -> Site:
 
 
 async def _visitors_lost(ctx: Context, new: OneSite) -> str | None:
-    row = await _site(ctx, new.site)
+    row = await find_site(ctx, new.site)
     site = await shown_site(ctx, row)
     if site.status != sites.PUBLISHED:
         return None
@@ -296,7 +296,7 @@ async def _visitors_lost(ctx: Context, new: OneSite) -> str | None:
 )
 async def pause_site(ctx: Context, new: OneSite) -> Site:
     """Take a site off its domains; campaigns that lead to it still find its preview address."""
-    row = await _site(ctx, new.site)
+    row = await find_site(ctx, new.site)
     refuse_archived("site", [row])
     before = await shown_site(ctx, row)
     ctx.unchanged = row.status == sites.PAUSED
@@ -307,14 +307,14 @@ async def pause_site(ctx: Context, new: OneSite) -> Site:
 @command("site versions", role=Role.VIEWER, render=version_table, reads=True, positional=("site",))
 async def list_versions(ctx: Context, new: OneSite) -> Page[VersionLine]:
     """Every state of a site that was published."""
-    row = await _site(ctx, new.site)
+    row = await find_site(ctx, new.site)
     return Page([_line(version) for version in await sites.versions(ctx.tx, row.id)])
 
 
 @command("site rollback", role=Role.BUYER, render=site_card, positional=("site", "version"))
 async def roll_back(ctx: Context, new: Rollback) -> Site:
     """Publish an earlier version again; it becomes the newest one."""
-    row = await _site(ctx, new.site)
+    row = await find_site(ctx, new.site)
     refuse_archived("site", [row])
     before = await shown_site(ctx, row)
     version = next((entry for entry in await sites.versions(ctx.tx, row.id) if entry.version == new.version), None)
@@ -399,7 +399,7 @@ async def chosen_offers(ctx: Context, words: list[str]) -> list[int]:
     return ids
 
 
-async def _site(ctx: Context, word: str) -> Row[Any]:
+async def find_site(ctx: Context, word: str) -> Row[Any]:
     return await names.find(ctx.tx, table, ctx.team_id, word, field="site")
 
 

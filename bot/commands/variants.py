@@ -10,7 +10,17 @@ from msgspec import Meta
 from sqlalchemy import Row
 
 from bot.commands.campaign_distribution import won_in_words
-from bot.commands.sites import Headline, Intro, Theme, chosen_offers, chosen_theme, publish_again, shown_site
+from bot.commands.sites import (
+    Headline,
+    Intro,
+    Theme,
+    Which,
+    chosen_offers,
+    chosen_theme,
+    find_site,
+    publish_again,
+    shown_site,
+)
 from bot.core.arguments import EMPTIES, Arguments, choices, percentage, refers
 from bot.core.command import command
 from bot.core.context import Context
@@ -29,8 +39,6 @@ from storage.reports.variant_earnings import variant_outcomes
 from storage.tables import sites as table
 
 _GOAL_WORDS = {"ctr": "went on to an offer", "registration": "registered", "first_deposit": "deposited"}
-
-Which = Annotated[str, refers("site", "which site")]
 
 
 class NewVariant(Arguments):
@@ -154,7 +162,7 @@ def winner_card(_ctx: Context, site: Site) -> Message:
 @command("variant add", role=Role.BUYER, render=experiment_card, positional=("site",))
 async def add_variant(ctx: Context, new: NewVariant) -> Experiment:
     """Show another theme, order or text to a share of a site's visitors."""
-    row = await _site(ctx, new.site)
+    row = await find_site(ctx, new.site)
     texts = {name: getattr(new, name) for name in ("headline", "intro") if getattr(new, name)}
     order = await chosen_offers(ctx, new.offers) if new.offers else None
     if not (new.theme or texts or order):
@@ -176,13 +184,13 @@ async def list_variants(ctx: Context, new: ExperimentQuery) -> Experiment:
     """How the variants of a site compare, and whether that can be said yet."""
     if new.goal not in variants.GOALS:
         raise Refused(f"goal: one of {', '.join(variants.GOALS)}", field="goal")
-    return await _compared(ctx, await _site(ctx, new.site), new.goal)
+    return await _compared(ctx, await find_site(ctx, new.site), new.goal)
 
 
 @command("variant distribute", role=Role.BUYER, render=experiment_card, positional=("site", "mode"))
 async def distribute_variants(ctx: Context, new: Distribute) -> Experiment:
     """Have the shares of a site's variants follow what their visitors earn, or end that."""
-    row = await _site(ctx, new.site)
+    row = await find_site(ctx, new.site)
     if new.mode not in distribution.MODES:
         raise Refused(f"mode: one of {', '.join(distribution.MODES)}", field="mode")
     if new.holdout is not None and new.holdout > 90:
@@ -217,7 +225,7 @@ def _settings(before: VariantDistribution, new: Distribute, n: int) -> VariantDi
 @command("variant drop", role=Role.BUYER, render=experiment_card, positional=("site", "variant"))
 async def drop_variant(ctx: Context, new: OneVariant) -> Experiment:
     """Stop showing a variant."""
-    row = await _site(ctx, new.site)
+    row = await find_site(ctx, new.site)
     variant = await variants.find(ctx.tx, row.id, new.variant)
     if variant.code == "a":
         raise Refused("variant: a is the site itself: keep another one instead", field="variant")
@@ -229,7 +237,7 @@ async def drop_variant(ctx: Context, new: OneVariant) -> Experiment:
 @command("variant keep", role=Role.BUYER, render=winner_card, positional=("site", "variant"))
 async def keep_variant(ctx: Context, new: OneVariant) -> Site:
     """Make a variant the site itself and end the test."""
-    row = await _site(ctx, new.site)
+    row = await find_site(ctx, new.site)
     before = await shown_site(ctx, row)
     variant = await variants.find(ctx.tx, row.id, new.variant)
     await variants.end(ctx.tx, row.id, ctx.now)
@@ -284,7 +292,3 @@ async def _won(ctx: Context, row: Row[Any], made: VariantDistribution) -> Uplift
             ctx.tx, row, await codec(ctx.tx), holdout=made.holdout, since=made.since, values=values
         )
     return uplift(outcomes, holdout=made.holdout / WHOLE)
-
-
-async def _site(ctx: Context, word: str) -> Row[Any]:
-    return await names.find(ctx.tx, table, ctx.team_id, word, field="site")

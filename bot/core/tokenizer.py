@@ -5,7 +5,7 @@ import re
 from datetime import date, timedelta
 from typing import Any
 
-from storage.ledger.dates import day_order, month_of, read_day
+from storage.ledger.dates import day_order, monday_of, month_of, read_day
 from storage.ledger.errors import Refused
 
 MAX_ARGUMENT = 3000
@@ -292,7 +292,7 @@ def _numbered(word: str, today: date) -> tuple[date, date] | None:
 
 def _start_of(unit: str, day_in: date) -> date:
     if unit == "week":
-        return day_in - timedelta(days=day_in.weekday())
+        return monday_of(day_in)
     month = {"month": day_in.month, "quarter": (day_in.month - 1) // 3 * 3 + 1, "year": 1}[unit]
     return date(day_in.year, month, 1)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from storage.clicks.plans import OURS
 from storage.ledger.addresses import web_address
 from storage.ledger.credentials import (
     HIDDEN,
@@ -17,10 +18,9 @@ from storage.ledger.credentials import (
     replace_in_header,
 )
 from storage.ledger.errors import Refused
-from storage.ledger.facts import SUBS, Event
+from storage.ledger.facts import Event
 from storage.ledger.outbound.templates import MACROS, Success, unknown_macros
 
-OURS = ("click_id", "cost", "currency", *SUBS)
 _EVENTS = tuple(event.value for event in Event)
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from bot.render.text_columns import clean, width
+from bot.render.text_columns import line as one_line
+from bot.render.text_columns import width
 
 SHORT, LONG = 595, 842  # A4, in points
 MARGIN, LINE = 48, 14
@@ -100,7 +101,7 @@ class _Pages:
         """Cells of a table between the edges of its columns: words at the left, wrapped, figures at the right."""
         edges, texts, size, parts = columns.edges, columns.texts, columns.size, []
         for number, (cell, (left, right)) in enumerate(zip(cells, pairwise(edges), strict=True)):
-            parts.append(wrapped(cell, right - left - 6, size=size, bold=bold) if number < texts else [_plain(cell)])
+            parts.append(wrapped(cell, right - left - 6, size=size, bold=bold) if number < texts else [one_line(cell)])
         self.room_for(max(map(len, parts)))
         for number, (lines, (left, right)) in enumerate(zip(parts, pairwise(edges), strict=True)):
             x, align = (left, "left") if number < texts else (right, "right")
@@ -135,7 +136,7 @@ class _Pages:
         """Columns as wide as what is in them; words give way to figures, and letters are smaller where these lack
         room."""
         lines = [table.columns, *table.rows, *([table.total] if table.total else [])]
-        letters = [max(width(_plain(line[at])) for line in lines) for at in range(len(table.columns))]
+        letters = [max(width(one_line(line[at])) for line in lines) for at in range(len(table.columns))]
         room, size = self.right - self.left, 9
         needs = [count * size * _BOLD + 6 for count in letters]
         while sum(needs[table.texts :]) > room - _WORDS * table.texts and size > 5:
@@ -149,15 +150,11 @@ class _Pages:
         return _Columns(tuple(map(round, edges)), table.texts, size)
 
 
-def _plain(text: str) -> str:
-    return " ".join(clean(text).split())
-
-
 def wrapped(text: str, room: float, *, size: int = 10, bold: bool = False) -> list[str]:
     """The text in lines that fit into so many points, broken between words, and in them where one is too long."""
     most = max(8, int(room / (size * (_BOLD if bold else _LETTER))))
     lines = [""]
-    for word in _plain(text).split(" "):
+    for word in one_line(text).split(" "):
         rest = word
         while rest:
             joined = f"{lines[-1]} {rest}".strip()
@@ -191,7 +188,7 @@ def specifications(paper: Paper) -> list[dict[str, Any]]:
     pages.lines(paper.notes)
     if len(pages.pages) > 1:
         for number, page in enumerate(pages.pages, 1):
-            footer = f"{_plain(paper.title)[:80]} · {number} / {len(pages.pages)}"
+            footer = f"{one_line(paper.title)[:80]} · {number} / {len(pages.pages)}"
             page.marks.append(
                 {"x": pages.right, "y": pages.height - 30, "t": footer, "s": 8, "w": "normal", "a": "right"}
             )

@@ -5,12 +5,11 @@ from collections.abc import Iterator, Sequence
 
 from bot.core.message import File, Message, Table
 from storage.ledger.money import units
-from storage.ledger.reports.report_rows import Layers, MergedReport, ReportRow
+from storage.ledger.reports.report_rows import LAYERED, Layers, MergedReport, ReportRow
 from storage.ledger.tables import write_table
 
 _TURN = 100  # rows written before other work has its turn
 COUNTS = ("clicks", "unique_clicks", "bot_clicks", "site_visits", "outgoing", "visits")
-LAYERED = ("registrations", "first_deposits", "deposits", "qualified", "deposit_amount")
 MONEY = ("ngr", "commission", "commission_cpa", "commission_revshare", "commission_other", "spend", "profit")
 
 

@@ -11,6 +11,7 @@ from bot.core.message import Chart, Series, Table
 from storage.ledger.numbers import read_float
 
 _BARS = "▁▂▃▄▅▆▇█"
+NOTICE_SIGNS = {"ok": "✅", "info": "ℹ️", "warning": "⚠️", "error": "⛔"}
 _KEPT = {"\n", "\t"}
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from bot.core.message import Block, Button, Buttons, Chart, Fields, File, Message, Notice, Table, Text
-from bot.render.chart_spec import drawable
-from bot.render.text_columns import aligned, cells, chart_lines, clean, cut, first_rows, left_out, line
+from bot.render.chart_spec import drawable, is_known
+from bot.render.text_columns import NOTICE_SIGNS, aligned, cells, chart_lines, clean, cut, first_rows, left_out, line
 
 BLOCKS, SECTION, HEADER, FIELDS, ACTIONS = 50, 3000, 150, 10, 25
 LABEL, VALUE, URL = 75, 2000, 3000
@@ -20,7 +20,6 @@ TABLE_ROWS, TABLE_COLUMNS, TABLE_CHARACTERS = 100, 20, 9000
 POINTS, SERIES = 20, 6
 CODE_SECTIONS = 3
 
-_SIGNS = {"ok": "✅", "info": "ℹ️", "warning": "⚠️", "error": "⛔"}
 _MENTION = re.compile(r"<(?=[!@#])")
 _LINK = re.compile(r"https?://\S+")
 
@@ -115,7 +114,7 @@ class _Remaining:
             case Buttons():
                 return self._buttons(block)
             case Notice():
-                return [section(plain(f"{_SIGNS[block.level]} {block.text}", SECTION))]
+                return [section(plain(f"{NOTICE_SIGNS[block.level]} {block.text}", SECTION))]
             case File():
                 return [_context(f"📎 {line(block.name)}")]
 
@@ -247,7 +246,7 @@ def _native_chart(chart: Chart) -> Json | None:
         return None
     labels = [cut(line(label), 20) for label in chart.labels]
     names = [cut(line(series.name), 20) for series in chart.series]
-    complete = all(len(s.values) == len(labels) and all(_real(v) for v in s.values) for s in chart.series)
+    complete = all(len(s.values) == len(labels) and all(is_known(v) for v in s.values) for s in chart.series)
     distinct = len(set(labels)) == len(labels) and len(set(names)) == len(names) and all([*labels, *names])
     if not (1 < len(labels) <= POINTS and 0 < len(names) <= SERIES and complete and distinct):
         return None
@@ -259,7 +258,3 @@ def _native_chart(chart: Chart) -> Json | None:
     axis = {"categories": labels} | ({"y_label": cut(line(chart.unit), 20)} if line(chart.unit) else {})
     drawn = {"type": kind, "series": series, "axis_config": axis}
     return {"type": "data_visualization", "title": cut(line(chart.title), 50) or "–", "chart": drawn}
-
-
-def _real(value: float | None) -> bool:
-    return value is not None and abs(value) < 1e15

@@ -12,7 +12,18 @@ import msgspec
 from bot.core.message import Block, Button, Buttons, Chart, Fields, File, Message, Notice, Table, Text
 from bot.render.chart_spec import drawable, legend
 from bot.render.terminal import render as as_text
-from bot.render.text_columns import cells, chart_lines, clean, cut, first_rows, fitted, left_out, line, width
+from bot.render.text_columns import (
+    NOTICE_SIGNS,
+    cells,
+    chart_lines,
+    clean,
+    cut,
+    first_rows,
+    fitted,
+    left_out,
+    line,
+    width,
+)
 from storage.chat.dialogues import press_id
 
 TEXT, CAPTION, DATA, LABEL, KEYS = 4096, 1024, 64, 64, 100
@@ -20,8 +31,6 @@ MOST_PARTS = 4  # a longer answer comes as a file
 PHONE = 44  # of a row of buttons
 SCREEN, COLUMNS = 34, 5  # characters of fixed width, and columns, that a phone shows without breaking the line
 MOST_ROWS = 200
-
-_SIGNS = {"ok": "✅", "info": "ℹ️", "warning": "⚠️", "error": "⛔"}
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -140,7 +149,7 @@ def _pieces(block: Block) -> list[_Piece]:
             local = [button for button in block.buttons if button.url and not _reachable(button.url)]
             return [_Piece(f"{line(button.label)}: {clean(button.url)}") for button in local]
         case Notice():
-            return [_Piece(f"{_SIGNS[block.level]} {clean(block.text)}")]
+            return [_Piece(f"{NOTICE_SIGNS[block.level]} {clean(block.text)}")]
         case File():
             return []
 

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from datetime import date, timedelta
+from datetime import date
 from typing import Any, Protocol
 
 import msgspec
 
 from connectors.http import Answer, Http
 from storage.ledger.credentials import hide_credentials
+from storage.ledger.dates import days_between
 from storage.ledger.errors import ConnectorError, Refused
 from storage.ledger.imports.macros import translated
 from storage.ledger.imports.tracker import Part, Problem
@@ -32,7 +33,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def days(self) -> list[date]:
-        return [self.first + timedelta(days=n) for n in range((self.last - self.first).days + 1)]
+        return days_between(self.first, self.last)
 
 
 class Tracker(Protocol):

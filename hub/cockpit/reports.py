@@ -15,7 +15,7 @@ from hub.cockpit.forms import rooms_of
 from hub.cockpit.page import Cockpit, Visit, each
 from hub.cockpit.parts import joined
 from hub.cockpit.report_table import BY_KEY, COLUMNS, Column, ReportTable, Value, value_of
-from storage.ledger.reports.report_rows import DIMENSIONS, MergedReport, ReportRow
+from storage.ledger.reports.report_rows import DIMENSIONS, ENTITIES, MergedReport, ReportRow
 
 PRESETS = ("today", "yesterday", "7d", "30d", "mtd", "90d")
 PAGE = 200
@@ -23,7 +23,6 @@ UNASSIGNED = 50  # rows of revenue that no offer claims
 OFFERED = 300  # names that a filter offers
 DIGEST_CAMPAIGNS = 200  # as many as a digest takes
 #: Dimensions whose values are entities with names.
-NAMED = ("campaign", "site", "offer", "casino", "account", "source", "group")
 
 
 def report_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
@@ -88,7 +87,7 @@ async def _page(visit: Visit, view: ReportView) -> Response[Any]:
     first, last = view.days(visit.context().today)
     report, other, now, names, saved = await visit.together(
         visit.ask("report merged", **view.arguments(first, last)), _compared(visit, view, first, last),
-        _believed_now(visit, view, first, last), visit.labels(*NAMED), visit.ask_if_allowed("view list", limit=100),
+        _believed_now(visit, view, first, last), visit.labels(*ENTITIES), visit.ask_if_allowed("view list", limit=100),
     )  # fmt: skip
     table = ReportTable(visit.show, view, names, other=other, now=now)
     rows = _sorted(report.rows, table)

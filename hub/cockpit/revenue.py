@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.core.permissions import visible
 from bot.render.figures import measure_name
 from hub.cockpit.page import Cockpit, Visit
+from storage.ledger.dates import days_between
 from storage.ledger.facts import POSTBACK_ONLY
 from storage.revenue.sync_status import Progress, statuses
 from storage.tables import accounts, revenue, revenue_reports, settled_days
@@ -79,7 +80,7 @@ async def _calendar(visit: Visit, today: date, statuses: list[Progress]) -> list
         known = await _days(tx, visit.actor.team_id, first, today)
         query = select(accounts.c.id, accounts.c.name).where(accounts.c.team_id == visit.actor.team_id)
         named = {row.id: row.name for row in await tx.execute(query)}
-    days = _between(first, today)
+    days = days_between(first, today)
     return [_row(visit, status, named, days, known) for status in statuses]
 
 
@@ -99,13 +100,9 @@ async def _days(tx: AsyncConnection, team_id: int, first: date, today: date) -> 
         held={
             (row.account_id, day)
             for row in await tx.execute(held)
-            for day in _between(max(row.from_day, first), min(row.to_day, today))
+            for day in days_between(max(row.from_day, first), min(row.to_day, today))
         },
     )
-
-
-def _between(first: date, last: date) -> list[date]:
-    return [first + timedelta(days=n) for n in range((last - first).days + 1)]
 
 
 def _figure(visit: Visit, value: int | None, row: Any) -> str:

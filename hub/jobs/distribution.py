@@ -10,8 +10,8 @@ from sqlalchemy import Row, select
 
 from hub.runtime.runtime import Runtime
 from storage.catalogue import distribution
-from storage.catalogue.distribution import Evidence, Step, Weights
-from storage.ledger.distribution.decision import Decision, Request, decide
+from storage.catalogue.distribution import Evidence, Step
+from storage.ledger.distribution.decision import Decision, Request, Weights, decide
 from storage.reports.distribution import Earnings, earnings_of
 from storage.tables import campaigns
 

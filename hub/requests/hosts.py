@@ -4,11 +4,11 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
 from storage.db.secrets import Box
+from storage.ledger.hostnames import is_address
 
 CHALLENGE = "/.well-known/casinoflux/"
 EVERY_TEAM = 0
@@ -88,15 +88,6 @@ def normal_host(text: str) -> str | None:
         except UnicodeError:
             return None
     return host if _HOST.fullmatch(host) and ".." not in host else None
-
-
-def is_address(host: str) -> bool:
-    """Whether a host name is an IP address."""
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def challenge(box: Box, name: str) -> str:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, quote
 import structlog
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Receive, Scope, Send
 
-from hub.requests.hosts import CHALLENGE, EVERY_TEAM, NO_TEAM, Hosts, challenge, host_of, is_address, normal_host
+from hub.requests.hosts import CHALLENGE, EVERY_TEAM, NO_TEAM, Hosts, challenge, host_of, normal_host
 from hub.runtime.runtime import Runtime
 from hub.sites import pages as site_pages
 from hub.sites.beacon import BEACON, Beacon
@@ -28,6 +28,7 @@ from storage.catalogue.site_files import INDEX
 from storage.catalogue.site_snapshot import Served, Serving, Variant
 from storage.catalogue.sites import DRAFT, PUBLISHED, preview_signature
 from storage.db import config_version, tasks
+from storage.ledger.hostnames import is_address
 
 REFRESH_SECONDS = 0.3
 _CLICK = re.compile(r"[0-9A-Za-z]{1,32}")

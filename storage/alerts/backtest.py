@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.alerts.live_counts import EVENTS, Scope, Span, hour_of, of_scope
 from storage.tables import cap_counts, click_rollup, conversions, offers, outbound, sync_runs
-from storage.tables.types import EPOCH, EPOCH_DAY
+from storage.tables.types import EPOCH
 
 _HOUR = 3_600_000_000  # microseconds
 
@@ -42,11 +42,6 @@ async def _clicks(tx: AsyncConnection, scope: Scope, measure: str, span: Span) -
     if scope.campaign_ids is not None:
         query = query.where(r.campaign_id.in_(scope.campaign_ids))
     return {hour: int(n) for hour, n in (await tx.execute(query.group_by(r.hour))).all()}
-
-
-def day_of(hour: int) -> date:
-    """The report day of a local report hour."""
-    return EPOCH_DAY + timedelta(days=hour // 24)
 
 
 async def sync_runs_since(

@@ -14,22 +14,13 @@ from storage.catalogue.campaigns import costs_on
 from storage.catalogue.groups import ARCHIVED
 from storage.catalogue.placements import NO_PLACEMENTS, Placements, load
 from storage.db import config_version
-from storage.ledger.automations.figures import (
-    BIT,
-    LAYERED,
-    LAYERED_BITS,
-    PLACE,
-    SUMS,
-    FigureRow,
-    History,
-    LateRow,
-    Reach,
-)
+from storage.ledger.automations.figures import BIT, LAYERED_BITS, PLACE, SUMS, FigureRow, History, LateRow, Reach
 from storage.ledger.automations.hourly_costs import CostedClicks, HourConversions, HourCost, StatedCost, hourly_costs
 from storage.ledger.automations.placements import with_uploaded
 from storage.ledger.clicks.placements import placement_sub
+from storage.ledger.dates import days_between
 from storage.ledger.money import Rates, convert
-from storage.ledger.reports.report_rows import ReportRow
+from storage.ledger.reports.report_rows import LAYERED, ReportRow
 from storage.reports.merged_report import ReportQuery
 from storage.reports.rates import last_published, load_rates
 from storage.reports.report_in_helper import ReportInHelper, report_of
@@ -50,7 +41,7 @@ from storage.tables import (
     spend,
     touched,
 )
-from storage.tables.types import EPOCH, EPOCH_DAY
+from storage.tables.types import EPOCH, EPOCH_DAY, day_of_hour
 
 KEPT_DAYS = 62
 """Days that are kept one by one where everything since the start is asked for; older ones are one sum."""
@@ -303,9 +294,9 @@ async def _load_hours(
         (hour_of(EPOCH + timedelta(microseconds=row.quarter * _QUARTER), loading.timezone), row)
         for row in await _events(tx, loading, first, last)
     ]
-    costs = await _costs(tx, loading, clicks, events, (_day_of(first), _day_of(last)))
+    costs = await _costs(tx, loading, clicks, events, (day_of_hour(first), day_of_hour(last)))
     currencies = {part.currency for part in (*costs, *(row for _, row in events)) if part.currency}
-    rates = await load_rates(tx, loading.team_id, loading.currency, currencies, _day_of(first), _day_of(last))
+    rates = await load_rates(tx, loading.team_id, loading.currency, currencies, day_of_hour(first), day_of_hour(last))
     places: dict[_Place, _Hour] = {}
     late: dict[tuple[int, _Place], _Hour] = {}
     for row in clicks:
@@ -313,7 +304,7 @@ async def _load_hours(
         for name in _COUNTED:
             hour.add(name, int(getattr(row, name)))
     for cost in costs:
-        day, place = _day_of(cost.hour), (cost.hour, cost.campaign, cost.offer, cost.source)
+        day, place = day_of_hour(cost.hour), (cost.hour, cost.campaign, cost.offer, cost.source)
         if cost.replaced and rates.rate(cost.currency or rates.base, day) is None:
             continue
         if cost.known > cost.hour:
@@ -323,12 +314,12 @@ async def _load_hours(
     for at, row in events:
         if first <= at <= last:
             place = at, row.campaign_id, row.offer_id, row.source_id
-            _add_event(places.setdefault(place, _Hour()), row, rates, _day_of(at))
+            _add_event(places.setdefault(place, _Hour()), row, rates, day_of_hour(at))
     measured = await _measured_offers(tx, loading)
     hours: dict[int, list[FigureRow]] = {}
     for place, hour in places.items():
         since = measured.get(place[2])
-        if since is not None and since <= _day_of(place[0]):
+        if since is not None and since <= day_of_hour(place[0]):
             hour.known |= LAYERED_BITS
         hours.setdefault(place[0], []).append(_of_hour(place, hour, loading, bits))
     late_rows = [(known, place[0], _of_hour(place, hour, loading, bits)) for (known, place), hour in late.items()]
@@ -350,7 +341,7 @@ async def _costs(
 ) -> list[HourCost]:
     """What campaigns cost in the hours of these days, by any model, and by what was stated of a day."""
     first, last = days
-    rules = await costs_on(tx, loading.team_id, [first + timedelta(days=n) for n in range((last - first).days + 1)])
+    rules = await costs_on(tx, loading.team_id, days_between(first, last))
     of_campaign = loading.entities.by_noun["campaign"]
     stated = [
         StatedCost(
@@ -415,7 +406,7 @@ async def _events(tx: AsyncConnection, loading: Loading, first: int, last: int) 
     query = (
         select(*keys, func.count().label("n"), func.sum(c.amount).label("amount"))
         .outerjoin(accounts, accounts.c.id == c.account_id)
-        .where(c.team_id == loading.team_id, c.day.between(_day_of(first), _day_of(last)))
+        .where(c.team_id == loading.team_id, c.day.between(day_of_hour(first), day_of_hour(last)))
         .where(c.status != "reversed", c.event != "reversal", c.occurred_at <= loading.now)
     )
     return list(await tx.execute(query.group_by(*keys)))
@@ -489,7 +480,3 @@ async def _placement_events(tx: AsyncConnection, loading: Loading, sub: str, fir
         .where(c.status != "reversed", c.event != "reversal", c.occurred_at <= loading.now)
     )
     return list(await tx.execute(query.group_by(*keys)))
-
-
-def _day_of(hour: int) -> date:
-    return EPOCH_DAY + timedelta(days=hour // 24)

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db import config_version
 from storage.ledger.clicks.rotation import Share
+from storage.ledger.distribution.decision import Weights
 from storage.ledger.distribution.weights import Limits, start
 from storage.tables import campaign_offers, campaigns, distribution_steps, offers
 
@@ -20,9 +21,6 @@ SETTINGS = ("distribute_by", "floor", "most_change", "holdout")  # columns of a 
 RETENTION = timedelta(days=90)  # steps of a campaign
 HOLDOUT = 1_000  # in hundredths of a per cent, where nothing else is said
 _HOUR = timedelta(hours=1)
-
-Weights = dict[int, int]
-"""Weight by offer id; weights in force add up to storage.ledger.distribution.weights.WHOLE."""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):

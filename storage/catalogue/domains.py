@@ -3,7 +3,6 @@
 import unicodedata
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from ipaddress import ip_address
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -16,7 +15,7 @@ from storage.catalogue.groups import Sorted, sorting_of
 from storage.db.json_column import change_keys
 from storage.ledger.addresses import is_host
 from storage.ledger.errors import Refused
-from storage.ledger.hostnames import is_bare
+from storage.ledger.hostnames import is_address, is_bare
 from storage.tables import domains, sites
 
 #: In this order; `failed` can come from any of them, and goes on where it stopped.
@@ -165,17 +164,9 @@ def read_name(text: str) -> str:
         label and label[0] != "-" and label[-1] != "-" and label.replace("-", "").isalnum() and label.isascii()
         for label in labels
     )
-    if not fine or len(labels) < 2 or not is_host(name) or labels[-1].isdecimal() or _is_address(name):
+    if not fine or len(labels) < 2 or not is_host(name) or labels[-1].isdecimal() or is_address(name):
         raise Refused(f"name: {text!r} is not a domain name: write brand.com", field="name")
     return name
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def readable(name: str) -> str:
@@ -199,7 +190,7 @@ def mixed_script_warnings(name: str) -> list[str]:
 def required_records(name: str, public_url: str, addresses: Sequence[str] = ()) -> list[DnsRecord]:
     """The records that lead a name to the hub; `addresses` are the hub's own, if they are known by now."""
     host = urlsplit(public_url).hostname or ""
-    if _is_address(host):
+    if is_address(host):
         addresses = [host]
     elif not is_bare(name):
         return [DnsRecord(type="CNAME", name=name, value=host)]

@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.ledger.clicks.click_id import first_id_at
+from storage.ledger.dates import monday_of
 from storage.ledger.errors import CasinoFluxError
 from storage.tables import accounts, cap_counts, click_rollup, clicks, conversions, offers, outgoing
 from storage.tables.types import EPOCH_DAY
@@ -18,7 +19,7 @@ def period_of(at: datetime, period: str, zone: ZoneInfo) -> date:
     """First day of the cap period that `at` falls in, by the platform's calendar; weeks begin on Monday."""
     day = at.astimezone(zone).date()
     if period == "week":
-        return day - timedelta(days=day.weekday())
+        return monday_of(day)
     if period == "month":
         return day.replace(day=1)
     if period != "day":

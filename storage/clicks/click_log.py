@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.clicks.queries import stored_clicks, without_hashes
 from storage.ledger.clicks.click_id import first_id_at, instant_of
 from storage.tables import click_rollup, clicks, user_agents
-from storage.tables.types import EPOCH_DAY
+from storage.tables.types import EPOCH_DAY, day_of_hour
 
 FIRST_PIECE, LARGEST_PIECE = 2_000, 32_000  # rows
 MOST_ROWS = 200_000  # looked at for one page
@@ -124,7 +124,7 @@ def hour_of(at: datetime, zone: ZoneInfo) -> int:
 
 def _ids_of(hour: int, zone: ZoneInfo) -> tuple[int, int]:
     """Ids of a report hour: from, and up to but without. An hour that the clock goes through twice is both."""
-    local = datetime.combine(EPOCH_DAY + timedelta(days=hour // 24), time(hour % 24), zone)
+    local = datetime.combine(day_of_hour(hour), time(hour % 24), zone)
     first = min(local.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
     last = max(local.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
     return first_id_at(first - _MARGIN), first_id_at(last + timedelta(hours=1) + _MARGIN)

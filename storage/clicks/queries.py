@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, func, select
@@ -15,7 +15,7 @@ from storage.ledger.clicks.click_id import WORKERS, Codec
 from storage.ledger.errors import CasinoFluxError
 from storage.ledger.facts import SUBS, ClickLink
 from storage.tables import click_links, click_rollup, clicks, facts, user_agents
-from storage.tables.types import EPOCH_DAY
+from storage.tables.types import EPOCH_DAY, day_of_hour
 
 _KEY = "click_id_key"
 _WORKER = "click_worker"
@@ -99,14 +99,9 @@ def links_of_json(rows: Iterable[Sequence[Any]]) -> dict[int, ClickLink]:
 def _link(row: Sequence[Any], subs: tuple[str | None, ...]) -> ClickLink:
     number, team_id, campaign_id, site_id, offer_id, source_id, hour, country, device = row[:9]
     return ClickLink(
-        click_id=number, team_id=team_id, day=day_of(hour), campaign_id=campaign_id, site_id=site_id, offer_id=offer_id,
-        source_id=source_id, country=country or "", device=device or "", subs=subs,
+        click_id=number, team_id=team_id, day=day_of_hour(hour), campaign_id=campaign_id, site_id=site_id,
+        offer_id=offer_id, source_id=source_id, country=country or "", device=device or "", subs=subs,
     )  # fmt: skip
-
-
-def day_of(hour: int) -> date:
-    """The report day of a report hour (days since 1970 * 24 + hour of the day)."""
-    return EPOCH_DAY + timedelta(days=hour // 24)
 
 
 def stored_clicks() -> Select[Any]:

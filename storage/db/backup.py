@@ -23,6 +23,7 @@ from storage.db.spool_file import sync_folder
 from storage.db.unavailable import is_full, is_unavailable
 from storage.ledger.errors import CasinoFluxError
 from storage.tables import facts, metadata, teams
+from storage.tables.types import stored_type
 
 UNFINISHED = "restore_unfinished"
 """A fact of a database until a backup is in it as a whole: no hub serves from it, and `restore` may begin again."""
@@ -169,7 +170,7 @@ async def _put(database: Database, table: Table, rows: list[dict[str, Any]]) -> 
 
 
 async def _upsert(tx: AsyncConnection, table: Table, rows: list[dict[str, Any]]) -> None:
-    plain = Table(table.name, type(metadata)(), *(Column(c.name, _stored(c)) for c in table.columns))
+    plain = Table(table.name, type(metadata)(), *(Column(c.name, stored_type(c)) for c in table.columns))
     statement = upsert(plain).values(rows)
     keys = [column.name for column in table.primary_key.columns] or [c.name for c in _unique(table)]
     rest = {c.name: statement.excluded[c.name] for c in plain.columns if c.name not in keys}
@@ -184,11 +185,6 @@ def _unique(table: Table) -> list[Column[Any]]:
     return next(
         list(constraint.columns) for constraint in table.constraints if isinstance(constraint, UniqueConstraint)
     )
-
-
-def _stored(column: Column[Any]) -> Any:
-    """The type on disk, without the dress it wears in Python."""
-    return getattr(column.type, "impl_instance", column.type)
 
 
 def _batches(lines: IO[bytes], table: Table) -> Iterator[list[dict[str, Any]]]:

@@ -8,8 +8,9 @@ from datetime import date, datetime, timedelta
 from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.ledger.dates import days_between
 from storage.tables import click_rollup, revenue, teams, touched
-from storage.tables.types import EPOCH_DAY
+from storage.tables.types import day_of_hour
 
 _being_written: Counter[tuple[int, date]] = Counter()
 
@@ -20,7 +21,7 @@ def being_written(team_id: int, first: date, last: date) -> Iterator[None]:
 
     Their marks stay, so that reports merge them when they are read and a process that dies leaves nothing unmerged.
     """
-    days = [(team_id, day) for day in _days(first, last)]
+    days = [(team_id, day) for day in days_between(first, last)]
     _being_written.update(days)
     try:
         yield
@@ -45,7 +46,7 @@ async def touch_latest(tx: AsyncConnection, *, since: date | None = None) -> Non
         last = select(func.max(click_rollup.c.hour)).where(click_rollup.c.team_id == team_id)
         hour = (await tx.execute(last)).scalar_one_or_none()
         if hour is not None:
-            day = EPOCH_DAY + timedelta(days=hour // 24)
+            day = day_of_hour(hour)
             if since is not None and day < since:
                 continue
             await touch(tx, team_id, (day, day - timedelta(days=1)))
@@ -73,10 +74,6 @@ async def days_named(tx: AsyncConnection, team_id: int, code: str) -> list[date]
     first, last = (await tx.execute(select(*ends))).one()
     if first is None:
         return []
-    mine = r.team_id == team_id, r.day.in_(_days(first, last)), func.lower(r.sub) == code.lower()
+    # Days are named one by one, as the index needs them: within each the code is looked up.
+    mine = r.team_id == team_id, r.day.in_(days_between(first, last)), func.lower(r.sub) == code.lower()
     return list((await tx.execute(select(r.day).where(*mine).distinct())).scalars())
-
-
-def _days(first: date, last: date) -> list[date]:
-    """Days named one by one, as the index needs them: within each the code is looked up."""
-    return [first + timedelta(days=n) for n in range((last - first).days + 1)]

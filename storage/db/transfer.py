@@ -24,6 +24,7 @@ from storage.db.postgres_connection import connect, connect_arguments
 from storage.db.spool_file import SPOOLED
 from storage.ledger.errors import CasinoFluxError
 from storage.tables import metadata, visitors
+from storage.tables.types import stored_type
 
 Progress = Callable[[str, int, int], None]
 
@@ -277,7 +278,7 @@ def _still(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 
 async def _pieces(cursor: sqlite3.Cursor, table: Table) -> AsyncGenerator[list[tuple[Any, ...]], None]:
     """Rows a piece at a time; the next is read while one is being written."""
-    flags = [n for n, column in enumerate(table.columns) if isinstance(_stored(column), Boolean)]
+    flags = [n for n, column in enumerate(table.columns) if isinstance(stored_type(column), Boolean)]
 
     def read() -> list[tuple[Any, ...]]:
         rows = cursor.fetchmany(_PIECE)
@@ -323,13 +324,8 @@ def _quoted(name: str) -> str:
     return f'"{name}"'
 
 
-def _stored(column: Column[Any]) -> Any:
-    """The type on disk, without the dress it wears in Python."""
-    return getattr(column.type, "impl_instance", column.type)
-
-
 def _postgres_type(column: Column[Any]) -> str:
-    return str(_stored(column).compile(postgresql.dialect()))  # type: ignore[no-untyped-call]
+    return str(stored_type(column).compile(postgresql.dialect()))  # type: ignore[no-untyped-call]
 
 
 _FOREIGN_KEYS = """

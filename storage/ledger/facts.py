@@ -109,6 +109,11 @@ class Figures(msgspec.Struct, frozen=True, gc=False):
     commission_other: int | None = None
 
 
+#: Figures that platforms report: counts, amounts, and the parts that commission is the sum of.
+PLATFORM_COUNTS, PLATFORM_AMOUNTS = Figures.__struct_fields__[:5], Figures.__struct_fields__[5:]
+COMMISSION_PARTS = PLATFORM_AMOUNTS[2:]
+
+
 class RevenueRow(msgspec.Struct, frozen=True, gc=False):
     """One row of a platform's report, as a connector reads it.
 

@@ -1,4 +1,6 @@
-"""Host names: which part of one is bought."""
+"""Host names: which part of one is bought, and what is an address instead."""
+
+from ipaddress import ip_address
 
 #: Second-level names under which some countries register; enough to tell brand.co.uk from a host in a domain.
 _DEEPER = {"co", "com", "org", "net", "gov", "edu", "ac", "or", "ne", "gob", "nom", "web", "in"}
@@ -19,3 +21,12 @@ def is_bare(name: str) -> bool:
 def within(name: str) -> str:
     """The host's part below the registered domain; empty for the domain itself."""
     return name.removesuffix(bought(name)).removesuffix(".")
+
+
+def is_address(host: str) -> bool:
+    """Whether a host name is an IP address."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

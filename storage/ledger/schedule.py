@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import msgspec
 
+from storage.ledger.dates import monday_of
 from storage.ledger.errors import Refused
 
 Every = Literal["day", "week", "month"]
@@ -136,7 +137,7 @@ def covers(schedule: Schedule, due: datetime, report_zone: ZoneInfo) -> tuple[da
     if schedule.every == "day":
         return today - timedelta(days=1), today - timedelta(days=1)
     if schedule.every == "week":
-        monday = today - timedelta(days=today.weekday())
+        monday = monday_of(today)
         return monday - timedelta(days=7), monday - timedelta(days=1)
     last = today.replace(day=1) - timedelta(days=1)
     return last.replace(day=1), last

@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Select, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.ledger.dates import monday_of
 from storage.ledger.money import convert
 from storage.ledger.reports.cohorts import (
     ENDS,
@@ -24,7 +25,6 @@ from storage.ledger.reports.cohorts import (
     ends_reached,
     forecast,
     median_age,
-    monday,
 )
 from storage.reports.cohort_sums import COLUMNS, Dimension
 from storage.reports.rates import load_rates
@@ -97,7 +97,7 @@ async def cohorts(tx: AsyncConnection, query: CohortQuery) -> Cohorts:
     """The report, of the sums that are kept: by one dimension, or by all where it is filtered by another."""
     account_ids = [int(value) for value in query.keep["account"]] if "account" in query.keep else None
     until = await reported_until(tx, query.team_id, account_ids)
-    first, last = monday(query.first), monday(query.last)
+    first, last = monday_of(query.first), monday_of(query.last)
     made = Cohorts(by=query.by, first=first, last=last + timedelta(days=6), currency=query.currency, until=until,
                    items=[], total=None)  # fmt: skip
     if until is None:

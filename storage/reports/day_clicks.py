@@ -20,13 +20,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.clicks.batch_statements import COUNTS
 from storage.ledger.clicks.click_id import first_id_at
 from storage.ledger.facts import SUBS, ClickFact
 from storage.reports.facts_query import FactsQuery
 from storage.tables import click_rollup, clicks, outgoing, user_agents
 from storage.tables.types import EPOCH_DAY
 
-_COUNTS = ("clicks", "unique_clicks", "bot_clicks", "site_visits", "outgoing", "cost")
 _Key = tuple[int, int, int, int, str, str, str]  # campaign, site, offer, source, country, device, currency
 
 
@@ -45,7 +45,7 @@ async def _facts_of(
         return [_fact(day, key, (), counts) for key, counts in counted.items()]
     single = await _single(tx, facts_query, day)
     for (key, _), counts in single.items():
-        counts_before = counted.setdefault(key, [0] * len(_COUNTS))
+        counts_before = counted.setdefault(key, [0] * len(COUNTS))
         counted[key] = [a - b for a, b in zip(counts_before, counts, strict=True)]
     nothing = (None,) * len(facts_query.grain.subs)
     rest = [_fact(day, key, nothing, counts) for key, counts in counted.items() if any(counts)]
@@ -61,7 +61,7 @@ async def _rolled_up(
     keys += [r.device] if facts_query.grain.device else []
     keys += [(r.hour // literal_column("24", Integer)).label("number"), r.currency]
     hours = or_(*(between(r.hour, first * 24, last * 24 + 23) for first, last in _runs(set(map(_days, days)))))
-    query = select(*keys, *(func.sum(r[name]) for name in _COUNTS)).where(r.team_id == facts_query.team_id, hours)
+    query = select(*keys, *(func.sum(r[name]) for name in COUNTS)).where(r.team_id == facts_query.team_id, hours)
     if facts_query.as_of is not None:
         query = query.where(r.hour < report_hour(facts_query.as_of, facts_query))
     for row in await tx.execute(query.group_by(*keys)):
@@ -158,9 +158,9 @@ def _later_outgoing(facts_query: FactsQuery, day: date, limit: int) -> Select[An
 
 def _subtract(counted: dict[_Key, list[int]], key: _Key, row: Any) -> None:
     """Count clicks for no offer instead of the one they went on to later."""
-    more = [int(number or 0) for number in row[-len(_COUNTS) :]]
+    more = [int(number or 0) for number in row[-len(COUNTS) :]]
     for at, sign in ((key, -1), ((*key[:2], 0, *key[3:]), 1)):
-        counts_before = counted.get(at, [0] * len(_COUNTS))
+        counts_before = counted.get(at, [0] * len(COUNTS))
         counted[at] = [a + sign * b for a, b in zip(counts_before, more, strict=True)]
     if not any(counted[key]):
         del counted[key]
@@ -204,7 +204,7 @@ def _key(row: Any, facts_query: FactsQuery) -> _Key:
 
 def _count(counted: dict[Any, list[int]], key: Any, row: Any) -> None:
     counts_before = counted.get(key)
-    more = [int(number or 0) for number in row[-len(_COUNTS) :]]
+    more = [int(number or 0) for number in row[-len(COUNTS) :]]
     counted[key] = more if counts_before is None else [a + b for a, b in zip(counts_before, more, strict=True)]
 
 
@@ -212,7 +212,7 @@ def _fact(day: date, key: _Key, subs: tuple[str | None, ...], counts: list[int])
     campaign, site, offer, source, country, device, currency = key
     return ClickFact(
         day=day, campaign_id=campaign, site_id=site, offer_id=offer, source_id=source, country=country, device=device,
-        subs=subs, currency=currency, **dict(zip(_COUNTS, counts, strict=True)),
+        subs=subs, currency=currency, **dict(zip(COUNTS, counts, strict=True)),
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Row, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.ledger.clicks.click_id import Codec, first_id_at
-from storage.ledger.distribution.earnings import ClickValue, OfferDay, OfferHistory, click_values
+from storage.ledger.distribution.earnings import ClickValue, OfferDay, OfferHistory, click_values, mean
 from storage.ledger.distribution.holdout import held_out
 from storage.ledger.distribution.uplift import OfferOutcome
 from storage.reports.analytics import named_variant
@@ -63,7 +63,7 @@ def _history(
     code: str, visitors: dict[tuple[str, date], int], deposits: dict[tuple[str, date, int], int],
     worth: dict[int, ClickValue], first: date,
 ) -> OfferHistory:  # fmt: skip
-    usual = ClickValue(mean=0.0, spread=0.0, first_deposit=_mean([value.first_deposit for value in worth.values()]))
+    usual = ClickValue(mean=0.0, spread=0.0, first_deposit=mean([value.first_deposit for value in worth.values()]))
     days, by_offer = [], Counter[int]()
     for n in range(DAYS):
         day = first + timedelta(days=n)
@@ -76,10 +76,6 @@ def _history(
     strays = sum((count * worth.get(offer, usual).first_deposit_spread) ** 2 for offer, count in by_offer.items())
     whole = abs(sum(day.commission or 0 for day in days))
     return OfferHistory(days=tuple(days), doubt=sqrt(strays) / whole if whole else 0.0)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else 0.0
 
 
 async def _visitors(tx: AsyncConnection, site_id: int, first: date) -> dict[tuple[str, date], int]:
@@ -124,7 +120,7 @@ async def variant_outcomes(
     for offer_id, click_id in await tx.execute(query):
         side = in_holdout if held_out(site.id, codec.encode(click_id), holdout) else distributed
         side[offer_id] += 1
-    usual = _mean(list(values.values()))
+    usual = mean(list(values.values()))
     return [
         OfferOutcome(
             distributed=distributed[offer_id], held_out=in_holdout[offer_id], value=values.get(offer_id, usual)

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from storage.ledger.bounded_cache import BoundedCache
+from storage.ledger.dates import monday_of
 from storage.ledger.reports.cells import Cell
 from storage.ledger.reports.collapse import Block, Collapsing, View
 from storage.reports.report_pages import Token, Tokens
@@ -78,7 +79,7 @@ class WeekSums:
         """The kept weeks and the cells of all other days, in the order of days."""
         collapsing = Collapsing(view)
         for day in sorted(cells.keys() | self.days):
-            monday = _monday(day)
+            monday = monday_of(day)
             if monday not in self._versions:
                 collapsing.add(day, cells[day])
             elif day == self._versions[monday][0][0]:
@@ -101,18 +102,15 @@ class WeekSums:
         return week
 
 
-def _monday(day: date) -> date:
-    return day - timedelta(days=day.weekday())
-
-
 def _whole_weeks(
     query: ReportQuery, settled: Mapping[date, int | None], moved: Collection[date]
 ) -> dict[date, Versions]:
     """Of each week within the range, the versions of its days; old cells have none."""
-    restless = {_monday(day) for day in moved} | {_monday(day) for day, version in settled.items() if version is None}
+    unsettled = [day for day, version in settled.items() if version is None]
+    restless = {monday_of(day) for day in [*moved, *unsettled]}
     weeks: dict[date, list[tuple[date, int]]] = {}
     for day, version in sorted(settled.items()):
-        if version is not None and (monday := _monday(day)) not in restless:
+        if version is not None and (monday := monday_of(day)) not in restless:
             weeks.setdefault(monday, []).append((day, version))
     last = query.last - timedelta(days=6)
     return {monday: tuple(days) for monday, days in weeks.items() if query.first <= monday <= last}

@@ -20,6 +20,7 @@ from storage.catalogue import teams
 from storage.clicks import queries
 from storage.db.engine import Database
 from storage.db.secrets import Box
+from storage.ledger.dates import monday_of
 from storage.ledger.facts import ClickLink, PlayerReport, PlayerRow
 from storage.tables import (
     PLAYER_MEASURES,
@@ -337,7 +338,7 @@ async def first_reported(tx: AsyncConnection, account_id: int) -> date | None:
 
 async def touch(tx: AsyncConnection, team_id: int, registered: Iterable[date]) -> None:
     """Mark the weeks of these days of registration as moved; part of the transaction that moves them."""
-    weeks = {day - timedelta(days=day.weekday()) for day in registered}
+    weeks = {monday_of(day) for day in registered}
     if weeks:
         await tx.execute(insert(touched_cohorts), [{"team_id": team_id, "week": week} for week in sorted(weeks)])
 

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.bulk_sql import Lookup
-from storage.ledger.dates import day_bounds
+from storage.ledger.dates import day_bounds, days_between
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Report
 from storage.revenue.row_diff import Origin
@@ -140,7 +140,7 @@ async def settle_days(
 ) -> None:
     """Days of the window that were over in the platform's zone when it was asked are settled from now on."""
     first, last = window
-    days = (first + timedelta(days=n) for n in range((last - first).days + 1))
+    days = days_between(first, last)
     over = [day for day in days if day not in settled and day_bounds(day, zone)[1].astimezone(UTC) <= before]
     rows = [
         {"account_id": origin.account_id, "day": day, "team_id": origin.team_id, "settled_at": origin.now}
@@ -191,6 +191,6 @@ async def _done(tx: AsyncConnection, account_id: int) -> list[_Done]:
         today = row.started_at.date()
         first = max(row.from_day or today - _LATEST / 2, today - _LATEST)
         last = min(row.to_day or today, today)
-        days = frozenset(first + timedelta(days=n) for n in range((last - first).days + 1))
+        days = frozenset(days_between(first, last))
         runs.append(_Done(row.started_at, days))
     return runs

@@ -9,10 +9,10 @@ import msgspec
 from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.ledger.facts import COMMISSION_PARTS
 from storage.tables import MEASURES, accounts, offers, revenue, revenue_revisions, settled_days
 
 REACH = timedelta(days=200)  # how old a day's restatement is still news
-COMMISSION = ("commission_cpa", "commission_revshare", "commission_other")
 
 
 class Restated(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,5 +117,5 @@ def _add(sums: dict[str, int | None], row: Row[Any] | None) -> None:
         value = getattr(row, name)
         if value is not None:
             sums[name] = (sums.get(name) or 0) + value
-            if name in COMMISSION:
+            if name in COMMISSION_PARTS:
                 sums["commission"] = (sums.get("commission") or 0) + value

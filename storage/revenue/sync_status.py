@@ -9,10 +9,9 @@ import msgspec
 from sqlalchemy import Row, ScalarSelect, Select, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.revenue.syncs import OPEN
 from storage.tables import accounts as table
 from storage.tables import revenue_reports, sync_runs
-
-_OPEN = ("queued", "running")
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +72,7 @@ def _latest() -> Select[Any]:
 
 
 def _progress(account: Row[Any], latest: Row[Any] | None) -> Progress:
-    going = latest.state if latest is not None and latest.state in _OPEN else None
+    going = latest.state if latest is not None and latest.state in OPEN else None
     suspect_reason = latest.reason if latest is not None else None
     return Progress(
         account=account.code, account_id=account.id, platform=account.platform,

@@ -15,7 +15,7 @@ LEASE = timedelta(seconds=60)
 #: After how long a sync that failed for a passing reason is tried again, by how often it has failed in a row.
 PAUSES = (timedelta(minutes=10), timedelta(minutes=30), timedelta(hours=1), timedelta(hours=3))
 
-_OPEN = ("queued", "running")
+OPEN = ("queued", "running")
 
 
 async def queue(
@@ -67,7 +67,7 @@ async def claim(tx: AsyncConnection, holder: str, now: datetime) -> Row[Any] | N
     for run in (await tx.execute(query)).all():
         if await leases.acquire(tx, _lease(run.account_id), f"{holder}:{run.id}", now=now, good_for=LEASE):
             begun = {"state": "running", "started_at": now, "rows": 0, "revisions": 0, "restated": 0}
-            mine = update(sync_runs).where(sync_runs.c.id == run.id, sync_runs.c.state.in_(_OPEN))
+            mine = update(sync_runs).where(sync_runs.c.id == run.id, sync_runs.c.state.in_(OPEN))
             if (await tx.execute(mine.values(**begun))).rowcount == 0:  # done by another process meanwhile
                 await leases.release(tx, f"{holder}:{run.id}")
                 continue
@@ -80,7 +80,7 @@ def _claimable(now: datetime) -> Any:
     """Queued for an account that no process works on, or running under a lease that has lapsed."""
     name = literal("sync:", Text) + cast(sync_runs.c.account_id, Text)
     busy = exists().where(held.c.name == name, leases.holds(now, LEASE))
-    return and_(sync_runs.c.state.in_(_OPEN), ~busy)
+    return and_(sync_runs.c.state.in_(OPEN), ~busy)
 
 
 def _lease(account_id: int) -> str:
@@ -153,7 +153,7 @@ async def _end(tx: AsyncConnection, run: Row[Any], holder: str, values: dict[str
 
 async def _failures(tx: AsyncConnection, account_id: int) -> int:
     """How often in a row the account's syncs have failed, this one included."""
-    query = select(sync_runs.c.state).where(sync_runs.c.account_id == account_id, sync_runs.c.state.not_in(_OPEN))
+    query = select(sync_runs.c.state).where(sync_runs.c.account_id == account_id, sync_runs.c.state.not_in(OPEN))
     states = (await tx.execute(query.order_by(sync_runs.c.id.desc()).limit(len(PAUSES)))).scalars().all()
     return next((n for n, state in enumerate(states) if state != "failed"), len(states)) or 1
 

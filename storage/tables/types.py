@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, Dialect, Integer, Text
+from sqlalchemy import BigInteger, Column, Dialect, Integer, Text
 from sqlalchemy.types import TypeDecorator
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -63,3 +63,13 @@ def micros(instant: datetime) -> int:
 def days(day: date) -> int:
     """Whole days since 1970-01-01."""
     return day.toordinal() - _FIRST
+
+
+def day_of_hour(hour: int) -> date:
+    """The report day of a report hour (days since 1970 * 24 + hour of the day)."""
+    return EPOCH_DAY + timedelta(days=hour // 24)
+
+
+def stored_type(column: Column[Any]) -> Any:
+    """The type of a column as the database has it."""
+    return getattr(column.type, "impl_instance", column.type)

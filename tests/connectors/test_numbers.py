@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 
 from connectors import registry
 from connectors.base import Connection, Window
-from connectors.columns import COUNTS
 from connectors.reading import RawRecords, Record
 from connectors.sheet import Sheet
 from storage.ledger.errors import ConnectorError
-from storage.ledger.facts import Report
+from storage.ledger.facts import PLATFORM_COUNTS, Report
 from tests.storage.ledger.written import REFUSED, RIGHT, written_amounts
 
 DAY = date(2026, 10, 1)
@@ -65,7 +64,7 @@ def test_an_amount_in_any_convention_is_read_back_from_a_report(name: str, writt
 def test_a_count_with_a_fraction_is_refused(name: str) -> None:
     platform = registry.platform(name)
     columns = platform.columns(CONNECTION)
-    count = next(columns.measures[measure][0] for measure in COUNTS if measure in columns.measures)
+    count = next(columns.measures[measure][0] for measure in PLATFORM_COUNTS if measure in columns.measures)
     for text in ("-0.004", "2.5", 2.5, "1/2", "12%"):
         sheet = Sheet(platform, CONNECTION, Window(first=DAY, last=DAY), b"")
         with pytest.raises(ConnectorError, match="column '"):

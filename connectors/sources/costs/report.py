@@ -2,14 +2,14 @@
 zero."""
 
 from collections.abc import Iterable, Mapping
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from connectors.http import Answer
-from storage.ledger.dates import read_day
+from storage.ledger.dates import days_between, read_day
 from storage.ledger.errors import ConnectorError
 from storage.ledger.numbers import read_micro
 
@@ -35,7 +35,7 @@ class CostQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def days(self) -> list[date]:
-        return [self.first + timedelta(days=n) for n in range((self.last - self.first).days + 1)]
+        return days_between(self.first, self.last)
 
 
 class CostReport(msgspec.Struct, frozen=True, kw_only=True):

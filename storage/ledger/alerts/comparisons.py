@@ -10,7 +10,7 @@ import msgspec
 
 from storage.ledger.errors import Refused
 from storage.ledger.numbers import number_text, read_amount, read_count, read_float
-from storage.ledger.schedule import minutes_text, read_minutes
+from storage.ledger.schedule import WEEKDAYS, minutes_text, read_minutes
 
 #: Measures by the words people use; the first word of each is the measure's own name.
 MEASURES: dict[str, tuple[str, ...]] = {
@@ -89,7 +89,6 @@ _BARE = re.compile(r"(?P<number>\S.*?)\s*(?P<percent>%|percent)?")  # the reader
 _SHARE = re.compile(rf"(?P<number>\S.*?)\s*(?P<unit>%|percent\b|x\b|×|times\b|\*)\s*(?:of\s+)?{_BASE}")
 _NO_SHARE = re.compile(rf"\S.*?\s+of\s+{_BASE}")
 _WHOLE = re.compile(_BASE)
-_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -127,8 +126,8 @@ def read_comparison(text: str, currency: str = "", *, field: str = "rule", times
     lasting = read_minutes(match["lasting"], field) if match["lasting"] else 0
     window = _window(match["window"] or "", field)
     value = match["value"].strip()
-    if measure == "weekday" and value[:3] in _WEEKDAYS and value.isalpha():
-        value = str(_WEEKDAYS.index(value[:3]) + 1)
+    if measure == "weekday" and value[:3] in WEEKDAYS and value.isalpha():
+        value = str(WEEKDAYS.index(value[:3]) + 1)
     limit, baseline = _value(value, measure, match["measure"].strip(), currency=currency, field=field)
     return Comparison(
         measure=measure, sign=sign, limit=limit, baseline=baseline, window=window, for_minutes=lasting

@@ -13,7 +13,9 @@ import msgspec
 
 from storage.ledger.alerts.comparisons import MONEY, QUOTIENTS, Comparison, title
 from storage.ledger.automations.conditions import REVENUE, All, Known, Node, Not, Unknown, holds
+from storage.ledger.dates import days_between
 from storage.ledger.facts import SUBS
+from storage.ledger.reports.report_rows import LAYERED
 
 T = TypeVar("T")
 
@@ -24,7 +26,6 @@ SUMS = (
 )  # fmt: skip
 PLACE = {name: place for place, name in enumerate(SUMS)}
 BIT = {name: 1 << place for place, name in enumerate(SUMS)}
-LAYERED = ("registrations", "first_deposits", "deposits", "qualified", "deposit_amount")
 LAYERED_BITS = sum(BIT[name] for name in LAYERED)
 _QUOTIENT_PARTS = {
     "cr": ("registrations", "clicks", 100), "ctr": ("outgoing", "site_visits", 100),
@@ -185,7 +186,7 @@ class Figures:
 
     def of_days(self, scope: Scope, first: date, last: date, now: datetime, *, settled_only: bool = False) -> By:
         """Sums of complete days, both included."""
-        masks = tuple(self.settled_by(first + timedelta(days=n), now) for n in range((last - first).days + 1))
+        masks = tuple(self.settled_by(day, now) for day in days_between(first, last))
         key = "days", scope, first, last, masks, settled_only
         if key not in self._kept:
             self._kept[key] = self._sum_days(scope, first, masks, settled_only=settled_only, now=now)

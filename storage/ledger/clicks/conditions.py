@@ -16,9 +16,9 @@ import msgspec
 from storage.ledger.clicks.referrers import ENGINES, host_and_path
 from storage.ledger.errors import Refused
 from storage.ledger.facts import SUBS
+from storage.ledger.schedule import WEEKDAYS
 
 DEVICES = ("desktop", "mobile", "tablet", "bot", "other")
-WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 VISITORS = ("unique", "returning", "bot", "person")
 PLACES = ("city", "region")
 CONDITIONS = (

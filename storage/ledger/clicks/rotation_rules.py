@@ -15,7 +15,6 @@ from storage.ledger.clicks.compiled_conditions import Matches, compiled
 from storage.ledger.clicks.conditions import (
     CONDITIONS,
     DEVICES,
-    WEEKDAYS,
     All,
     AnyOf,
     Node,
@@ -28,6 +27,7 @@ from storage.ledger.clicks.conditions import (
 )
 from storage.ledger.clicks.rules_in_words import condition_in_words, read_words
 from storage.ledger.errors import Refused
+from storage.ledger.schedule import WEEKDAYS
 
 __all__ = [
     "CONDITIONS", "DEVICES", "MAX_WEIGHT", "WEEKDAYS", "Share", "Visitor", "condition", "node_of", "read_rules",

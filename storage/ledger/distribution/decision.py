@@ -8,6 +8,7 @@ from storage.ledger.distribution.earnings import ClickValue, OfferDay, OfferHist
 from storage.ledger.distribution.weights import Limits, best_shares, share_out, visitor_shares
 
 Weights = dict[int, int]
+"""Weight by offer id; weights in force add up to storage.ledger.distribution.weights.WHOLE."""
 SEGMENT_CLICKS = 500  # a country or device with fewer goes with all the others
 
 

@@ -140,16 +140,16 @@ def click_values(histories: Sequence[OfferHistory]) -> list[ClickValue]:
     share = _shares_of_revenue(known, usual, otherwise=_usual_payment(once))
     if not any(rate.events for rate in once):
         shared = [rate.mean for rate, history in zip(share, histories, strict=True) if history.shared_part]
-        once = _rates(commission, first_deposits_per_click=usual, otherwise=abs(_mean(shared)))
+        once = _rates(commission, first_deposits_per_click=usual, otherwise=abs(mean(shared)))
     return [_value(*parts) for parts in zip(histories, reports, conversions, once, share, strict=True)]
 
 
 def _usual_payment(once: Sequence[_Rate]) -> float:
     """What an FTD is paid where some have been; else 0."""
-    return abs(_mean([rate.mean for rate in once if rate.events]))
+    return abs(mean([rate.mean for rate in once if rate.events]))
 
 
-def _mean(values: Sequence[float]) -> float:
+def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else 0.0
 
 

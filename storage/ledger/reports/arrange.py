@@ -7,8 +7,8 @@ from fractions import Fraction
 import msgspec
 
 from storage.ledger.errors import Refused
-from storage.ledger.reports.groups import LAYERED, PLAIN
-from storage.ledger.reports.report_rows import Layers, MergedReport, ReportRow
+from storage.ledger.reports.groups import PLAIN
+from storage.ledger.reports.report_rows import LAYERED, Layers, MergedReport, ReportRow
 
 Measure = Callable[[ReportRow], int | Fraction | None]
 

@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from storage.ledger.facts import PLATFORM_AMOUNTS, PLATFORM_COUNTS
 from storage.ledger.reports.revenue_columns import RevenueColumns, picker
 
 #: Measures of `Figures` that are counts, and those that are amounts of money.
-PLATFORM_COUNTS = ("visits", "registrations", "first_deposits", "deposits", "qualified")
-PLATFORM_AMOUNTS = ("deposit_amount", "ngr", "commission_cpa", "commission_revshare", "commission_other")
 
 _encoder = msgspec.json.Encoder()
 

@@ -83,10 +83,6 @@ def ends_reached(week: date, until: date) -> int:
     return bisect_right(ENDS, (until - week).days - _WEEK + 2)
 
 
-def monday(day: date) -> date:
-    return day - timedelta(days=day.weekday())
-
-
 def is_matured(week: date, horizon: int, until: date) -> bool:
     """Whether every player who registered in the week has been reported for `horizon` days."""
     return week + timedelta(days=6 + horizon - 1) <= until

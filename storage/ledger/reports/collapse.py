@@ -11,20 +11,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from storage.ledger.facts import SUBS, OfferFact
+from storage.ledger.facts import PLATFORM_AMOUNTS, PLATFORM_COUNTS, SUBS, OfferFact
 from storage.ledger.money import Rates, convert
-from storage.ledger.reports.cells import (
-    AMOUNTS,
-    PLATFORM_AMOUNTS,
-    PLATFORM_COUNTS,
-    Amounts,
-    Cell,
-    Part,
-    Parts,
-    PlatformCounts,
-    PostbackCounts,
-    read_parts,
-)
+from storage.ledger.reports.cells import AMOUNTS, Amounts, Cell, Part, Parts, PlatformCounts, PostbackCounts, read_parts
 from storage.ledger.reports.groups import (
     OFFERLESS,
     PROVISIONAL,

@@ -6,7 +6,7 @@ from operator import attrgetter
 import msgspec
 
 from storage.ledger.facts import Settlement
-from storage.ledger.reports.report_rows import Layers, ReportRow
+from storage.ledger.reports.report_rows import LAYERED, Layers, ReportRow
 
 SETTLED, PROVISIONAL = 1, 2
 OFFERLESS = 2  # bits further up: cells without an offer decide only where there are no others
@@ -14,7 +14,6 @@ OFFERLESS = 2  # bits further up: cells without an offer decide only where there
 #: Which figure `unconverted` names, the weightiest first.
 _WEIGHTIEST = ("commission", "spend", "ngr", "deposit_amount")
 
-LAYERED = ("registrations", "first_deposits", "deposits", "qualified", "deposit_amount")
 PLAIN = (
     "clicks", "unique_clicks", "bot_clicks", "site_visits", "outgoing", "ngr", "commission", "commission_cpa",
     "commission_revshare", "commission_other", "spend", "visits",

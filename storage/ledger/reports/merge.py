@@ -10,6 +10,8 @@ import msgspec
 
 from storage.ledger.cost_models import PER_DAY, CostRule
 from storage.ledger.facts import (
+    PLATFORM_AMOUNTS,
+    PLATFORM_COUNTS,
     CampaignFact,
     ClickFact,
     ClickLink,
@@ -20,17 +22,7 @@ from storage.ledger.facts import (
     Tally,
 )
 from storage.ledger.reports.attribution import COARSE, Catalogue, Grain, place_of_link
-from storage.ledger.reports.cells import (
-    PLATFORM_AMOUNTS,
-    PLATFORM_COUNTS,
-    Cell,
-    Cells,
-    Clicks,
-    Place,
-    PostbackCounts,
-    add_count,
-    stretches,
-)
+from storage.ledger.reports.cells import Cell, Cells, Clicks, Place, PostbackCounts, add_count, stretches
 from storage.ledger.reports.model_costs import add_commission_shares, add_conversion_costs
 from storage.ledger.reports.revenue_columns import RevenueColumns
 from storage.ledger.reports.shares import SPEND, WEIGHED_BY, Share, Weight, share_of, share_over, sum_of

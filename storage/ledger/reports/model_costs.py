@@ -3,10 +3,8 @@
 from collections.abc import Callable, Mapping
 
 from storage.ledger.cost_models import CPA, REVSHARE, CostRule, share_of
-from storage.ledger.facts import Event, Tally
+from storage.ledger.facts import COMMISSION_PARTS, Event, Tally
 from storage.ledger.reports.cells import Cells, Place, stretches
-
-COMMISSION = ("commission_cpa", "commission_revshare", "commission_other")
 
 
 def add_conversion_costs(
@@ -32,7 +30,7 @@ def add_commission_shares(cells: Cells, costs: Mapping[int, CostRule]) -> None:
         by_currency: dict[str, list[tuple[Place, int]]] = {}
         for place, cell in cells.placed():
             for currency, amounts in cell.money.items() if place.campaign_id == campaign_id else ():
-                parts = [part for name in COMMISSION if (part := getattr(amounts, name)) is not None]
+                parts = [part for name in COMMISSION_PARTS if (part := getattr(amounts, name)) is not None]
                 if parts:
                     by_currency.setdefault(currency, []).append((place, sum(parts)))
         for currency, earned in by_currency.items():

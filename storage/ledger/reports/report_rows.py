@@ -10,6 +10,8 @@ from storage.ledger.facts import SUBS, Settlement
 
 PERIODS = ("day", "week", "month")
 ENTITIES = ("campaign", "site", "offer", "casino", "account", "source", "group")
+#: Measures of which a report has several layers.
+LAYERED = ("registrations", "first_deposits", "deposits", "qualified", "deposit_amount")
 DIMENSIONS = (*PERIODS, *ENTITIES, "country", "device", *SUBS)
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from storage.ledger.dates import monday_of
 from storage.ledger.errors import Refused
-from storage.ledger.reports.cohorts import HORIZONS, monday
+from storage.ledger.reports.cohorts import HORIZONS
 from storage.revenue import players
 from storage.tables import players as player_table
 from tests.bot.asking import NOON, asking
@@ -55,12 +56,12 @@ def naive(rows: list[dict[str, Any]], group: Callable[[dict[str, Any]], Any]) ->
         cell["first_deposits"] += bool(paid)
         cell["commission"] += sum(round(float(row.get("commission") or 0) * 1e6) for row in told)
         for number in range(26):
-            if monday(registered) + timedelta(days=6 + 7 * (number + 1) - 1) <= TODAY:
+            if monday_of(registered) + timedelta(days=6 + 7 * (number + 1) - 1) <= TODAY:
                 ages = {(day - registered).days // 7 for day in paid}
                 cell[f"depositors {number}"] += any(age <= number for age in ages)
                 cell[f"active {number}"] += number in ages
         for horizon in HORIZONS:
-            if monday(registered) + timedelta(days=6 + horizon - 1) > TODAY:
+            if monday_of(registered) + timedelta(days=6 + horizon - 1) > TODAY:
                 continue
             cell[f"players {horizon}"] += 1
             cell[f"worth {horizon}"] += sum(
@@ -121,7 +122,7 @@ async def test_amounts_are_converted_at_the_rate_of_each_week_and_left_out_witho
     async with asking(opened) as say:
         await say.account()
         for days, rate in ((60, "0.5"), (50, "0.25")):
-            await say(f"rate set USD {rate} from={monday(TODAY - timedelta(days=days))}")
+            await say(f"rate set USD {rate} from={monday_of(TODAY - timedelta(days=days))}")
         await say.tell("player upload", account="main", csv=written(rows))
         report = await say("cohorts week from=2026-09-01")
         assert [row["commission"] for row in report["items"][:2]] == [15_000_000, 12_500_000]
