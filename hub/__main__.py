@@ -14,7 +14,7 @@ left_out_modules.leave_out()
 from sqlalchemy.exc import DBAPIError  # noqa: E402
 
 from hub.cli import cli  # noqa: E402
-from storage.db.unavailable import is_full, is_unavailable  # noqa: E402
+from storage.db.unavailable import is_full, is_unavailable, plain_words  # noqa: E402
 from storage.ledger.errors import CasinoFluxError  # noqa: E402
 from storage.ledger.facts import Role  # noqa: E402
 
@@ -56,7 +56,8 @@ def fault_of(error: BaseException) -> str | None:
         return "the disk is full: make room where the database is, then start again"
     if isinstance(error, OSError) or not is_unavailable(error):
         return None
-    return f"the database cannot be used ({str(cause).partition(chr(10))[0][:200]}): see CASINOFLUX_DATABASE_URL"
+    why = plain_words(error) or str(cause).partition("\n")[0][:200]
+    return f"the database cannot be used ({why}): see CASINOFLUX_DATABASE_URL"
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

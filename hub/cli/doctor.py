@@ -20,6 +20,7 @@ from storage.db.engine import Database, behind_pooler
 from storage.db.pool_size import Allowance
 from storage.db.schema import HEAD, current, is_older
 from storage.db.secrets import secret_keys
+from storage.db.unavailable import plain_words
 
 TIMEOUT = 10.0  # seconds for one request
 LEAST_DISK = 1_000_000_000  # bytes free; below it the disk is a fault
@@ -84,9 +85,8 @@ async def _database(settings: Settings) -> Check:
     try:
         revision = await current(database)
     except (SQLAlchemyError, OSError) as error:
-        return Check(
-            name=name, ok=False, finding=f"cannot be read ({type(error).__name__})", fix="see the database's log"
-        )
+        finding = plain_words(error) or f"cannot be read ({type(error).__name__})"
+        return Check(name=name, ok=False, finding=finding, fix="see the database's log")
     finally:
         await database.close()
     if revision != HEAD:

@@ -15,6 +15,7 @@ from hub.runtime.runtime import Runtime, utc_now
 from storage.db import leases, tasks
 
 LEASE = timedelta(seconds=20)
+FIRST_PAUSE = 5.0  # seconds after which a job that failed is done again, if its turn is not sooner; doubled each time
 GIVE_BACK = 2.0  # seconds a stop waits for the database
 LAST_WORK = 5.0  # seconds a stop waits for jobs that run
 
@@ -40,6 +41,7 @@ class Jobs:
         self._held: dict[str, datetime] = {}
         self._scheduler = AsyncIOScheduler(timezone="UTC")
         self._running: set[asyncio.Task[Any]] = set()
+        self._pauses: dict[str, float] = {}  # seconds, of jobs that failed the last time
 
     async def start(self) -> None:
         for job in self._timetable:
@@ -85,15 +87,24 @@ class Jobs:
             ran = await self._runtime.database.loop_share.run(self._run_leased(job))
         except Exception as error:
             tasks.monitor.failed(job.name, error)
+            self._retry(job)
         except asyncio.CancelledError:
             if not self._runtime.state.get("stopping"):  # a stop gives it up: no fault
                 raise
         else:
             tasks.monitor.succeeded(job.name)
+            self._pauses.pop(job.name, None)
             self._runtime.state.setdefault("job_runs", Counter())[job.name] += ran
         finally:
             if task:
                 self._running.discard(task)
+
+    def _retry(self, job: Job) -> None:
+        """Do a job again that failed before its next turn, which may be an hour away."""
+        pause = self._pauses.get(job.name, FIRST_PAUSE)
+        self._pauses[job.name] = min(pause * 2, job.seconds)
+        if pause < job.seconds and not self._runtime.state.get("stopping"):
+            self._scheduler.modify_job(job.name, next_run_time=utc_now() + timedelta(seconds=pause))
 
     async def _run_leased(self, job: Job) -> bool:
         """Do a job unless another process has its lease; whether it was done here."""

@@ -1,5 +1,6 @@
 """Errors over HTTP: application/problem+json (RFC 9457) with the field at fault."""
 
+import sqlite3
 from typing import Any
 
 import msgspec
@@ -7,11 +8,18 @@ import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, InternalServerException
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bot.core.command import unknown
 from hub.runtime.helper_process import HelperFailed
-from storage.db.unavailable import CommitUnknown, DatabaseUnavailable, is_locked
+from storage.db import tasks
+from storage.db.unavailable import (
+    CommitUnknown,
+    DatabaseUnavailable,
+    is_full,
+    is_locked,
+    is_unavailable,
+    plain_words,
+)
 from storage.ledger.errors import CasinoFluxError, ConnectorError, Forbidden, Missing, Refused, TooLong
 
 log = structlog.get_logger()
@@ -86,21 +94,19 @@ def on_known_error(_request: Request[Any, Any, Any], error: CasinoFluxError) -> 
 
 
 def is_database_fault(error: BaseException) -> bool:
-    """Whether the database could not be reached, or another process has it locked."""
-    if isinstance(error, DBAPIError):
-        return (
-            error.connection_invalidated
-            or is_locked(error)
-            or (error.orig is not None and is_database_fault(error.orig))
-        )
-    named = type(error).__name__ in {"CannotConnectNowError", "ConnectionDoesNotExistError", "AdminShutdownError"}
-    return isinstance(error, ConnectionError | FileNotFoundError | PoolTimeout) or named
+    """Whether the database cannot be used: away, locked, full, out of connections, not to be read by this user."""
+    if isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.OperationalError):
+        return is_locked(error) or is_full(error) or "disk I/O" in str(error.orig)
+    if isinstance(error, OSError):
+        return isinstance(error, ConnectionError | FileNotFoundError | TimeoutError)
+    return is_unavailable(error)
 
 
 def on_any_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Nothing of the error itself is shown: it may hold secrets."""
     if is_database_fault(error):
-        log.warning("request needs the database", path=request.url.path, error=type(error).__name__)
-        return problem(503, "the database does not answer: try again in a moment", headers={"retry-after": "5"})
+        tasks.monitor.note("requests", error)
+        why = plain_words(error) or "the database does not answer"
+        return problem(503, f"{why}; try again in a moment", headers={"retry-after": "5"})
     log.error("request failed", path=request.url.path, error=type(error).__name__, exc_info=error)
     return problem(500, "something went wrong on our side; the log has the details")

@@ -25,6 +25,7 @@ from typing import Any, BinaryIO, TypeVar, overload
 from hub.runtime.gc_tuning import settle_down
 from hub.runtime.logs import log_warnings
 from storage.db.loop_share import LoopShare
+from storage.db.unavailable import DatabaseUnavailable, plain_words
 from storage.ledger.errors import CasinoFluxError, TooLong
 
 log = logging.getLogger(__name__)
@@ -202,6 +203,8 @@ async def _outcome(job: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple
     except CasinoFluxError as error:
         return False, error
     except Exception as error:
+        if plain := plain_words(error):  # who asked has one line a minute of it in the log
+            return False, DatabaseUnavailable(plain)
         log.exception("a job of the helper process failed")
         return False, HelperFailed(f"the work failed on our side ({type(error).__name__}): the log has the details")
 

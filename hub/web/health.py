@@ -1,5 +1,6 @@
 """Liveness, readiness, Prometheus."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,13 @@ from sqlalchemy import func, select, text
 
 from hub.runtime.runtime import Runtime
 from storage.db import tasks
-from storage.db.unavailable import DatabaseUnavailable
+from storage.db.unavailable import plain_words
 from storage.tables import faults
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
+ANSWERS_WITHIN = 2.0  # seconds the database has, so that who asks for readiness is answered before it gives up
 #: Metrics of the click path that say how things are now.
 GAUGES = {
     "spooled": "clicks that wait in the spool",
@@ -108,12 +110,12 @@ def _measured(runtime: Runtime, faults_by_kind: Mapping[str, int]) -> "Collector
 
 async def _database(runtime: Runtime) -> str:
     try:
-        async with runtime.database.read() as tx:
+        async with asyncio.timeout(ANSWERS_WITHIN), runtime.database.read() as tx:
             await tx.execute(text("SELECT n FROM changes"))
-    except DatabaseUnavailable as error:
-        return str(error)
+    except TimeoutError:
+        return f"does not answer within {ANSWERS_WITHIN:g} s: a lock is held from outside, or it is overloaded"
     except Exception as error:
-        return f"cannot be read ({type(error).__name__})"
+        return plain_words(error) or f"cannot be read ({type(error).__name__})"
     return "ok"
 
 
@@ -121,7 +123,7 @@ async def _faults(runtime: Runtime) -> dict[str, int]:
     """Unknown codes, cut queries, unreplaced macros so far; nothing while the database is unavailable."""
     query = select(faults.c.kind, func.sum(faults.c.n)).group_by(faults.c.kind)
     try:
-        async with runtime.database.read() as tx:
+        async with asyncio.timeout(ANSWERS_WITHIN), runtime.database.read() as tx:
             return {kind: int(n) for kind, n in await tx.execute(query)}
     except Exception:
         return {}

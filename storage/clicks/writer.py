@@ -26,7 +26,7 @@ from storage.db.batch_connection import PostgresBatchConnection, batch_connectio
 from storage.db.deferred_transaction import StoredMeanwhile
 from storage.db.engine import Database
 from storage.db.spool_file import orphans
-from storage.db.unavailable import DatabaseUnavailable, is_unavailable
+from storage.db.unavailable import DatabaseUnavailable, is_unavailable, plain_words
 from storage.ledger.clicks.click_id import first_id_at
 from storage.ledger.clicks.visitor import Recognition
 
@@ -458,6 +458,8 @@ class Writer:
 
 def _described(error: BaseException) -> str:
     """What may be shown of an error: SQL and its values never stand in these."""
-    if isinstance(error, DatabaseUnavailable | OSError | sqlite3.OperationalError):
+    if plain := plain_words(error):
+        return plain
+    if isinstance(error, OSError | sqlite3.OperationalError):
         return f"{type(error).__name__}: {error}"[:300]
     return type(error).__name__

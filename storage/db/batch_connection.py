@@ -14,7 +14,7 @@ from storage.db.database_url import read_url
 from storage.db.direct_sqlite import DirectSqlite, SyncConnection
 from storage.db.engine import Database
 from storage.db.postgres_connection import connect, connect_arguments
-from storage.db.unavailable import DatabaseUnavailable, is_read_only
+from storage.db.unavailable import SILENT, DatabaseUnavailable, is_read_only, plain_words
 
 
 class SqliteBatchConnection:
@@ -58,6 +58,7 @@ class PostgresBatchConnection:
         self._pooled = database.pooled
         self._connection: Any = None
         self._transaction: Any = None
+        self._abandoned = False  # the connection: it was broken off
 
     @asynccontextmanager
     async def transaction(self, patience: float) -> AsyncIterator[None]:
@@ -75,6 +76,8 @@ class PostgresBatchConnection:
             await self._rollback()
             if is_read_only(error):  # another server is the primary now
                 self._drop()
+            if self._abandoned and isinstance(error, Exception):
+                raise DatabaseUnavailable(SILENT) from None
             raise
         finally:
             self._transaction = None
@@ -83,6 +86,7 @@ class PostgresBatchConnection:
         if self._connection is None or self._connection.is_closed():
             with self._reaching():
                 async with asyncio.timeout(patience):
+                    self._abandoned = False
                     self._connection = await connect(**self._arguments, command_timeout=10)
 
     @contextmanager
@@ -93,7 +97,7 @@ class PostgresBatchConnection:
             yield
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             self._drop()
-            raise DatabaseUnavailable(f"PostgreSQL cannot be reached ({type(error).__name__})") from None
+            raise DatabaseUnavailable(plain_words(error) or "PostgreSQL cannot be reached (no answer)") from None
 
     async def _begin(self) -> None:
         if self._transaction is None:
@@ -113,6 +117,7 @@ class PostgresBatchConnection:
     def abandon(self) -> None:
         """Break off what is under way: it raises at once. Whether a COMMIT that was sent is carried out is unknown."""
         if self._connection is not None:
+            self._abandoned = True
             self._connection.terminate()
 
     def _drop(self) -> None:

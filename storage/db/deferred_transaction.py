@@ -1,5 +1,6 @@
 """A transaction on PostgreSQL that begins late, or is one statement: what it reads before is checked when it writes."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.postgres_connection import driver_of
-from storage.db.unavailable import CommitUnknown, is_lost, sqlstate_of
+from storage.db.unavailable import SILENT, CommitUnknown, DatabaseUnavailable, is_lost, sqlstate_of
 
 #: How a statement says that what was read before is not so any more: by a division by zero, or a key that is taken.
 _DIVISION_BY_ZERO, _UNIQUE_VIOLATION = "22012", "23505"
@@ -38,6 +39,24 @@ class DeferredTransaction:
         self.connection = connection
         self._driver = driver_of(connection)
         self.begun = False
+        self._late: asyncio.TimerHandle | None = None
+
+    @contextmanager
+    def broken_off_after(self, seconds: float) -> Iterator[None]:
+        """End the connection where the server keeps it waiting so long: what it did is undone, or was but reading.
+
+        Raises DatabaseUnavailable then. What is stored by one statement is waited for: it could be stored later still.
+        """
+        loop = asyncio.get_running_loop()
+        late = self._late = loop.call_later(seconds, self._driver.terminate)
+        try:
+            yield
+        except Exception:
+            if self._driver.is_closed() and not late.cancelled() and loop.time() >= late.when():
+                raise DatabaseUnavailable(SILENT) from None
+            raise
+        finally:
+            late.cancel()
 
     async def begin(self, statement: str) -> None:
         """Begin, in one round trip with a statement, which may raise StoredMeanwhile."""
@@ -50,6 +69,8 @@ class DeferredTransaction:
 
         Raises StoredMeanwhile; CommitUnknown if the connection is lost before the answer to all of it.
         """
+        if self._late is not None and not self.begun:
+            self._late.cancel()
         try:
             with raising_stored_meanwhile():
                 rows: Sequence[Any] = await self._driver.fetch(statement, *values)

@@ -23,6 +23,7 @@ from storage.db.pools import create_engine
 from storage.db.reused_connection import ReusedConnection
 from storage.db.unavailable import (
     LOCKED,
+    SILENT,
     CommitUnknown,
     DatabaseFile,
     DatabaseUnavailable,
@@ -42,6 +43,7 @@ REST = 4.0  # times the time that a batch took: so long many clicks have the wri
 SHARING = 5  # times limits.SHARE that batches of one writer may take in one transaction of SQLite
 RECONNECT = 1.0  # seconds in which a connection that was refused is tried for again
 FIRST_PAUSE = 0.1  # seconds before the second try; doubled each time
+READY_WITHIN = 3.0  # seconds that work for a request which others wait for may take before it is stored
 
 
 class Database:
@@ -67,7 +69,7 @@ class Database:
         # Behind PgBouncer a statement outside a transaction may find another server than its preparation did.
         in_transactions = self.sqlite or self.pooled
         self._lookups = self.engine if in_transactions else self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._reused = ReusedConnection(lambda: self._connect(self._lookups))
+        self._reused = ReusedConnection(self._connect_within, lambda: READY_WITHIN)
 
     def hold(self, reason: str) -> None:
         """Have nothing read or written, and DatabaseUnavailable raised with `reason`, until this is called with ''."""
@@ -136,13 +138,15 @@ class Database:
     async def run_deferred(self, work: Callable[[DeferredTransaction], Awaitable[T]]) -> T:
         """Run `work` on a connection where each statement is a transaction by itself, until it begins one.
 
-        Raises StoredMeanwhile if what it read is not so any more.
+        Raises StoredMeanwhile if what it read is not so any more. It waits for READY_WITHIN seconds for a lock, and as
+        long for all before what is stored by one statement, or COMMIT; then it raises what `is_unavailable` knows.
         """
         self.check()
         async with self._reused.borrow() as connection:
             transaction = DeferredTransaction(connection)
             try:
-                result = await work(transaction)
+                with transaction.broken_off_after(READY_WITHIN):
+                    result = await work(transaction)
             except BaseException as error:
                 await transaction.roll_back(leave=is_read_only(error))
                 raise
@@ -186,6 +190,14 @@ class Database:
                     raise
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))
             pause *= 2
+
+    async def _connect_within(self) -> AsyncConnection:
+        """A connection for what is READY_WITHIN seconds; of an idle one the server is asked whether it still is."""
+        try:
+            async with asyncio.timeout(READY_WITHIN):
+                return await self._connect(self._lookups)
+        except TimeoutError:
+            raise DatabaseUnavailable(SILENT) from None
 
     async def run(self, work: Work[T], *, patience: float = LOCKED_WAIT, lock: str = "") -> T:
         """Run `work(tx)` in a short write transaction, committed when this returns; it awaits nothing but `tx`.

@@ -9,6 +9,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.database_url import hosts_of, is_pooled, postgres_url
+from storage.db.unavailable import NoHost
 
 CONNECT_TIMEOUT = 10  # seconds PostgreSQL is given to take a connection
 SILENT_MS = 10_000  # after which a server that confirms nothing counts as gone
@@ -42,13 +43,16 @@ async def connect(*, host: Any = None, port: Any = None, **arguments: Any) -> An
     """An asyncpg connection to the first of the hosts that can be used, beginning with the one that could be last.
 
     Each host has `timeout` seconds: asyncpg's own list shares one timeout, so that a host which does not answer would
-    keep the others out. Raises NoHost, which names them all.
+    keep the others out. Raises NoHost: of several hosts it says of each why.
     """
     import asyncpg  # 3 MB, loaded where PostgreSQL is used only
 
     arguments["server_settings"] = {"application_name": f"casinoflux {socket.gethostname()}:{os.getpid()}"[:63]}
     if not isinstance(host, list | tuple) or len(host) < 2:
-        return _watched(await asyncpg.connect(host=host, port=port, **arguments))
+        try:
+            return _watched(await asyncpg.connect(host=host, port=port, **arguments))
+        except OSError as error:
+            raise NoHost(_fault_of(error)) from error
     hosts = [f"{name}:{number}" for name, number in zip(host, port, strict=True)]
     first, faults, cause = _good.get(tuple(hosts), 0), {}, None
     for n in (*range(first, len(hosts)), *range(first)):
@@ -61,10 +65,6 @@ async def connect(*, host: Any = None, port: Any = None, **arguments: Any) -> An
             _good[tuple(hosts)] = n
             return _watched(connection)
     raise NoHost(", ".join(f"{name}: {fault}" for name, fault in faults.items())) from cause
-
-
-class NoHost(ConnectionError):
-    """None of several hosts can be used; the text says of each why."""
 
 
 def _fault_of(error: Exception) -> str:

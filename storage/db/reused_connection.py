@@ -18,8 +18,10 @@ class ReusedConnection:
     plans of its statements meanwhile: to make one for the values of each transaction takes longer than its work.
     """
 
-    def __init__(self, connect: Callable[[], Awaitable[AsyncConnection]]) -> None:
+    def __init__(self, connect: Callable[[], Awaitable[AsyncConnection]], lock_timeout: Callable[[], float]) -> None:
+        """`lock_timeout`: seconds that a statement on it waits for a lock at most."""
         self._connect = connect
+        self._lock_timeout = lock_timeout
         self._idle: AsyncConnection | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._releasing: asyncio.Task[None] | None = None
@@ -29,8 +31,7 @@ class ReusedConnection:
         """The idle connection, or one from the pool; it stays open for the next transaction, if none does."""
         connection = self._take()
         if connection is None:
-            connection = await self._connect()
-            await driver_of(connection).execute("SET plan_cache_mode = force_generic_plan")
+            connection = await self._prepared()
         try:
             yield connection
         finally:
@@ -39,6 +40,17 @@ class ReusedConnection:
             else:
                 self._idle = connection
                 self._timer = asyncio.get_running_loop().call_later(KEEP_SECONDS, self._release)
+
+    async def _prepared(self) -> AsyncConnection:
+        connection = await self._connect()
+        limit = f"{self._lock_timeout() * 1000:.0f}"
+        try:
+            await driver_of(connection).execute(f"SET plan_cache_mode = force_generic_plan; SET lock_timeout = {limit}")
+        except BaseException:
+            await connection.invalidate()
+            await connection.close()
+            raise
+        return connection
 
     def _take(self) -> AsyncConnection | None:
         connection = self._idle
@@ -78,7 +90,7 @@ async def _give_back(connection: AsyncConnection) -> None:
     """To the pool, as it was."""
     try:
         if _is_open(connection):
-            await driver_of(connection).execute("RESET plan_cache_mode")
+            await driver_of(connection).execute("RESET plan_cache_mode; RESET lock_timeout")
     except Exception:
         await connection.invalidate()
     await connection.close()

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 
-from storage.db.unavailable import is_unavailable
+from storage.db.unavailable import is_unavailable, plain_words
 
 log = structlog.get_logger()
 
@@ -44,6 +44,9 @@ class _Fault:
     tasks: set[str] = field(default_factory=set)
 
 
+_DATABASE = ("database",)
+
+
 class TaskMonitor:
     """What /readyz and /metrics say about the background tasks, and the one place that logs their failures."""
 
@@ -58,21 +61,27 @@ class TaskMonitor:
         state.failures += 1
         state.error = short(error)
         state.serving = serving
-        of_database = database_fault(error)
-        key = ("database",) if of_database else (name, type(error).__name__)
+        key = _DATABASE if database_fault(error) else (name, type(error).__name__)
         fault = self._faults.setdefault(key, _Fault())
-        fault.times += 1
         fault.tasks.add(name)
+        self._log(key, fault, name, error)
+
+    def note(self, name: str, error: BaseException) -> None:
+        """Log a fault of the database that is no task's with those of the tasks, a line a minute in all."""
+        self._log(_DATABASE, self._faults.setdefault(_DATABASE, _Fault()), name, error)
+
+    def _log(self, key: tuple[str, ...], fault: _Fault, name: str, error: BaseException) -> None:
+        fault.times += 1
         if self._clock() < fault.next_at:
             return
         first = fault.next_at == 0.0
         fault.next_at = self._clock() + LOG_EVERY
-        if of_database:
-            tasks = ", ".join(sorted(fault.tasks))
-            log.error("the database cannot be used", error=state.error, times=fault.times, tasks=tasks)
+        if key == _DATABASE:
+            tasks = ", ".join(sorted(fault.tasks | {name}))
+            log.error("the database cannot be used", error=short(error), times=fault.times, tasks=tasks)
         else:
             details = {"exc_info": error} if first else {}
-            log.error("a background task failed", task=name, error=state.error, times=fault.times, **details)
+            log.error("a background task failed", task=name, error=short(error), times=fault.times, **details)
         fault.times, fault.logged = 0, True
 
     def succeeded(self, name: str) -> None:
@@ -175,7 +184,10 @@ def database_fault(error: BaseException) -> bool:
 
 
 def short(error: BaseException) -> str:
-    """An exception in one line: its type and the driver's words, without SQL or values."""
+    """An exception in one line, without SQL or values: in plain words, else its type and the driver's words."""
+    if plain := plain_words(error):
+        return plain
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    words = "" if isinstance(cause, DBAPIError) else str(cause).partition("\n")[0][:200]
+    bare = isinstance(cause, DBAPIError) or type(cause).__name__ == "DataError"  # the driver's own shows the value
+    words = "" if bare else str(cause).partition("\n")[0][:200]
     return f"{type(cause).__name__}: {words}" if words else type(cause).__name__

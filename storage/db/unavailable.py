@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from storage.db.handover import note_path, reason_to_wait
 from storage.ledger.errors import CasinoFluxError
 
 LOCKED = "the database is locked by another process"
+SILENT = "PostgreSQL did not answer in time: a lock is held from outside, or it is overloaded"
 
 
 def is_full(error: BaseException) -> bool:
@@ -28,6 +30,10 @@ def is_full(error: BaseException) -> bool:
 
 class DatabaseUnavailable(CasinoFluxError):
     """The database cannot be written or read now."""
+
+
+class NoHost(ConnectionError):
+    """PostgreSQL cannot be reached; the text says why, of several hosts for each."""
 
 
 class CommitUnknown(DatabaseUnavailable):
@@ -188,9 +194,11 @@ def _release(inode: Inode) -> None:
 
 def is_unavailable(error: BaseException) -> bool:
     """Whether the database is at fault, not what was to be written."""
-    if isinstance(error, DatabaseUnavailable | OSError | TimeoutError | sqlite3.OperationalError):
+    if isinstance(error, DatabaseUnavailable | OSError | TimeoutError | PoolTimeout | sqlite3.OperationalError):
         return True
     if isinstance(error, DBAPIError):
+        if sqlstate_of(error) in _OPERATORS:
+            return True
         if error.connection_invalidated or isinstance(error, ProgrammingError) or error.orig is None:
             return error.connection_invalidated
         cause = error.orig.__cause__  # asyncpg's own, of which SQLAlchemy's says less
@@ -230,3 +238,42 @@ def sqlstate_of(error: BaseException | None) -> str:
     while error is not None and getattr(error, "sqlstate", None) is None:
         error = error.__cause__ or getattr(error, "orig", None)
     return str(getattr(error, "sqlstate", ""))
+
+
+_OPERATORS = {"42501", "42P01", "42703"}
+"""Programming errors, to SQLAlchemy, which are of the database here: a right, a table or a column is missing."""
+_OTHER_SCHEMA = "the database lacks a table or a column of this version: it was changed by hand or by another version"
+_FAULTS = {  # https://www.postgresql.org/docs/current/errcodes-appendix.html
+    "25006": "PostgreSQL takes no writes: it is a standby, or default_transaction_read_only is on",
+    "28000": "PostgreSQL does not let the user in: give it LOGIN, and have pg_hba.conf admit it from here",
+    "28P01": "PostgreSQL refuses the password: set CASINOFLUX_DATABASE_URL right",
+    "3D000": "PostgreSQL has no database of that name: it was renamed or dropped",
+    "42501": "the user lacks a right on a table: grant it",
+    "42703": _OTHER_SCHEMA,
+    "42P01": _OTHER_SCHEMA,
+    "53100": "the disk is full: make room where the database is",
+    "53200": "PostgreSQL is out of memory",
+    "53300": "PostgreSQL has no connection left: raise max_connections, or end what uses them",
+    "55P03": "PostgreSQL waited for a lock longer than lock_timeout",
+    "57014": "PostgreSQL broke a statement off: statement_timeout is too short, or an administrator cancelled it",
+    "57P01": "PostgreSQL ended the connection: it is stopped, or an administrator did it",
+    "57P02": "PostgreSQL crashed and starts again",
+    "57P03": "PostgreSQL is starting or stopping",
+    "57P04": "the database was dropped",
+}
+
+
+def plain_words(error: BaseException) -> str:
+    """What is wrong with the database, for people: neither SQL nor values. Empty for an error that says it itself."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    if isinstance(cause, DatabaseUnavailable):
+        return str(cause)
+    if isinstance(cause, PoolTimeout):
+        return "all connections of this process to the database are in use"
+    if isinstance(cause, NoHost):
+        return f"PostgreSQL cannot be reached ({cause})"
+    if isinstance(cause, OSError):
+        return ""
+    if words := _FAULTS.get(sqlstate_of(cause)):
+        return words
+    return "the connection to PostgreSQL broke" if is_lost(error) or is_lost(cause) else ""

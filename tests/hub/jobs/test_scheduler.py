@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import structlog
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.exc import OperationalError
 
 from hub.jobs import scheduler
@@ -18,14 +18,16 @@ from hub.jobs.timetable import TIMETABLE
 from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime
 from hub.runtime.settings import Settings
-from hub.web.health import health_routes
+from hub.web import health
 from storage.db import leases, tasks
 from storage.db.engine import LOCKED_WAIT, Database, T, Work
+from storage.db.schema import upgrade
 from storage.db.secrets import Box
 from storage.db.tasks import TaskMonitor
 from storage.tables import leases as table
 from tests.hub.asgi import fetch
 from tests.storage.scene import NOON
+from tests.waiting import PATIENCE
 
 AWAY = OperationalError("UPDATE leases SET until = ?", {}, sqlite3.OperationalError("disk I/O error"))
 
@@ -70,7 +72,7 @@ async def test_a_job_that_raises_is_named_by_readyz_and_counted_by_metrics(
 
     with structlog.testing.capture_logs() as lines:
         async with opened() as database, running(database, Job("rates", 0.01, work)) as here:
-            app = Litestar(health_routes(here), openapi_config=None)
+            app = Litestar(health.health_routes(here), openapi_config=None)
             await failed.wait()
             ready = await fetch(app, "/readyz", host="hub.example.test")
             assert ready.status == 200, "no request waits for a job"
@@ -86,6 +88,26 @@ async def test_a_job_that_raises_is_named_by_readyz_and_counted_by_metrics(
     assert [line["event"] for line in lines if line.get("task") == "rates"] == [
         "a background task failed", "works again",
     ]  # fmt: skip
+
+
+async def test_a_job_that_fails_does_not_wait_for_its_next_turn(
+    opened: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(tasks, "monitor", TaskMonitor())
+    calls: list[int] = []
+    works = asyncio.Event()
+
+    async def work(_runtime: Runtime) -> None:
+        calls.append(1)
+        if len(calls) < 4:
+            raise AWAY
+        works.set()
+
+    async with opened() as database, running(database, Job("upkeep", 3600, work)):
+        async with asyncio.timeout(PATIENCE):
+            await works.wait()
+    assert tasks.monitor.failures() == {"upkeep": 3}
 
 
 async def test_a_job_that_a_stop_gives_up_is_no_fault(
@@ -166,3 +188,23 @@ async def test_only_the_hub_that_has_the_lease_counts_a_run(opened: Callable[[],
             while "settle" not in other.state.get("job_runs", {}):
                 await asyncio.sleep(0.01)
             assert other.state["job_runs"]["settle"] == 0
+
+
+async def test_readyz_is_answered_while_a_lock_keeps_the_database_from_answering(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from litestar import Litestar
+
+    monkeypatch.setattr(health, "ANSWERS_WITHIN", 0.1)
+    database = Database(postgres_url)
+    try:
+        await upgrade(database)
+        app = Litestar(health.health_routes(runtime(database)), openapi_config=None)
+        async with database.begin() as tx:
+            await tx.execute(text("LOCK TABLE changes, faults IN ACCESS EXCLUSIVE MODE"))
+            ready = await fetch(app, "/readyz", host="hub.example.test")
+            assert (ready.status, b"a lock is held from outside" in ready.body) == (503, True), ready.body
+            assert (await fetch(app, "/metrics", host="hub.example.test")).status == 200
+        assert (await fetch(app, "/readyz", host="hub.example.test")).status == 200
+    finally:
+        await database.close()

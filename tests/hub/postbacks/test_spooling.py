@@ -7,16 +7,18 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 
 from hub.postbacks.handler import Postbacks
 from hub.runtime.runtime import Runtime
+from storage.db import engine
 from storage.db.deferred_transaction import DeferredTransaction
 from storage.db.engine import T
 from storage.db.unavailable import DatabaseUnavailable
 from storage.tables import accounts, conversions, postbacks
 from tests.hub.postbacks.test_postbacks import served, until_placed
 from tests.storage.scene import Scene
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -175,3 +177,25 @@ async def test_stored_ones_are_answered_while_the_next_wait_for_a_lock(
             free.set()
         assert {(a.status_code, a.json()["outcome"]) for a in sent.result()} == {(200, "accepted")}
         assert await counted(runtime) == (150, 150)
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+@pytest.mark.parametrize("to_lock", [0, 100])
+async def test_a_platform_does_not_wait_for_the_end_of_a_lock_from_outside(
+    opened: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, to_lock: int
+) -> None:
+    async with served(opened) as (client, scene, runtime):
+        runtime.state["postbacks"]._batches_to_lock = to_lock
+        other = engine.Database(runtime.database.url)
+        try:
+            async with other.begin() as tx:
+                await tx.execute(text("LOCK TABLE conversions IN ACCESS EXCLUSIVE MODE"))
+                with monkeypatch.context() as soon:
+                    soon.setattr(engine, "READY_WITHIN", 0.1)
+                    async with asyncio.timeout(PATIENCE):
+                        answers = await deposits(client, scene, runtime, 5)
+            assert [answer.json()["outcome"] for answer in answers] == ["accepted"] * 5
+        finally:
+            await other.close()
+        await until_placed(runtime)
+        assert await counted(runtime) == (5, 5)

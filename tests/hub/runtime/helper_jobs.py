@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hub.runtime import helper_process
+from storage.db.engine import Database
 from storage.ledger.errors import Refused
 
 
@@ -48,6 +49,12 @@ def end_when_idle_for(seconds: float) -> None:
 def fail() -> None:
     """As when the database goes away under a job."""
     raise ConnectionResetError("the server went away")
+
+
+async def meet_no_database() -> None:
+    """As when PostgreSQL has been stopped."""
+    async with Database("postgresql+asyncpg://u:p@127.0.0.1:1/nowhere").read():
+        pass
 
 
 class Unreadable:

@@ -13,6 +13,7 @@ from bot.core.message import Chart, Series
 from bot.render.chart_image import draw
 from hub.runtime.helper_process import SECONDS, HelperFailed, HelperProcess
 from storage.db.loop_share import FULL_BATCH, LoopShare
+from storage.db.unavailable import DatabaseUnavailable
 from storage.ledger.errors import Refused, TooLong
 from tests.hub.runtime import helper_jobs
 
@@ -82,6 +83,14 @@ async def test_a_job_that_fails_fails_alone(helper: HelperProcess, job: Callable
     with pytest.raises(HelperFailed):
         await helper.run(job)
     assert await helper.run(helper_jobs.repeated, b"x", 2) == b"xx"
+
+
+async def test_a_database_that_is_away_is_no_failure_of_a_job(
+    helper: HelperProcess, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(DatabaseUnavailable, match="PostgreSQL cannot be reached"):
+        await helper.run(helper_jobs.meet_no_database)
+    assert "Traceback" not in capfd.readouterr().err
 
 
 async def test_a_process_that_died_is_replaced(helper: HelperProcess) -> None:

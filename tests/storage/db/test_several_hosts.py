@@ -83,7 +83,8 @@ async def test_the_connection_of_batches_is_given_up_likewise(postgres_url: str)
 
 async def test_a_server_that_lacks_something_or_goes_down_is_no_fault_of_what_was_sent(postgres_url: str) -> None:
     at_fault = {"53100": True, "53300": True, "57P01": True, "57P03": True, "58030": True, "XX000": True,
-                "23505": False, "22003": False, "40P01": False, "42P01": False}  # fmt: skip
+                "42501": True, "42P01": True, "42703": True, "23505": False, "22003": False, "40P01": False,
+                "42601": False}  # fmt: skip
     database = Database(postgres_url)
     verdicts = {}
     try:
