@@ -138,7 +138,7 @@ class Platform(ABC):
 
     async def fetch_players(self, http: Http, connection: Connection, window: Window) -> PlayerReport:
         """What players did in a window. Raises ConnectorError, where the platform does not report it."""
-        raise ConnectorError(f"{self.title} tells affiliates nothing of single players", permanent=True)
+        raise ConnectorError(f"{self.title} reports no single players to affiliates", permanent=True)
 
     def columns(self, connection: Connection) -> Columns:
         """Which column of its reports is which figure for this account."""

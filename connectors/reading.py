@@ -1,6 +1,5 @@
 """Answers judged and decoded: what is no report is recognised before any figure is touched."""
 
-import codecs
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -17,7 +16,7 @@ from connectors.http import Answer, Http
 from connectors.redaction import redact
 from storage.ledger.errors import ConnectorError
 from storage.ledger.numbers import read_float
-from storage.ledger.tables import Table, TableError, decode_text, is_value, plain_name, read_table
+from storage.ledger.tables import BYTE_ORDER_MARKS, Table, TableError, decode_text, is_value, plain_name, read_table
 
 Record = dict[str, Any]
 RecordColumns = Mapping[str, Sequence[Any]]
@@ -91,12 +90,9 @@ def snippet(body: bytes, connection: Connection) -> str:
     return redact(words[:160] + ("…" if len(words) > 160 else ""), connection.secrets)
 
 
-_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
-
-
 def decoded(body: bytes) -> str:
     """Text in UTF-8 or UTF-16 with or without a byte order mark, else in Windows' Latin letters."""
-    for mark, encoding in _MARKS:
+    for mark, encoding in BYTE_ORDER_MARKS:
         if body.startswith(mark):
             return body[len(mark) :].decode(encoding, errors="replace")
     try:

@@ -84,7 +84,7 @@ async def _to_do(ctx: Context) -> list[Block]:
     async with ctx.database.read() as tx:
         items = await attention_of(tx, _request(ctx, yesterday))
     if not items:
-        return [Text("To do", strong=True), Notice("ok", "Nothing needs a hand.")]
+        return [Text("To do", strong=True), Notice("ok", "Nothing needs attention.")]
     more = [Text(f"and {len(items) - MOST} more: digest preview")] if len(items) > MOST else []
     return [Text("To do", strong=True), *(Notice(item.level, item.text) for item in items[:MOST]), *more]
 

@@ -62,7 +62,7 @@ class NewAccount(Credentials, kw_only=True):
 
 
 class AccountEdit(Credentials, kw_only=True):
-    account: Annotated[list[str], refers("account", "which account; several with commas between", most=MOST)]
+    account: Annotated[list[str], refers("account", "which account; several separated by commas", most=MOST)]
     name: str | None = None
     base_url: str | None = None
     report_url: Annotated[str | None, secret("a report URL copied from the panel")] = None

@@ -41,7 +41,7 @@ class AlertRule(Arguments):
     group: Groups = []
     tag: Tags = []
     for_: Annotated[str | None, Meta(description="how long it must last before it is reported: 2h")] = None
-    cooldown: Annotated[str, Meta(description="how long it keeps still after it was over: 1h")] = "1h"
+    cooldown: Annotated[str, Meta(description="how long it stays silent after it has ended: 1h")] = "1h"
     quiet: Annotated[str | None, Meta(description="hours in which it waits: 22:00-07:00")] = None
     timezone: Annotated[str | None, Meta(description="zone of the quiet hours; default: the reports'")] = None
     channel: Annotated[str | None, Meta(description="slack:C…, telegram:-100… or terminal; default: here")] = None

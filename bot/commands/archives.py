@@ -29,7 +29,7 @@ from storage.catalogue.sources import Source
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 
-SEVERAL = "; several with commas between"
+SEVERAL = "; several separated by commas"
 
 
 class SiteChoice(SortedBy):

@@ -107,7 +107,7 @@ class NewCampaign(Distributing, kw_only=True):
 
 
 class CampaignEdit(Distributing, kw_only=True):
-    campaign: Annotated[list[str], refers("campaign", "which campaign; several with commas between", most=MOST)]
+    campaign: Annotated[list[str], refers("campaign", "which campaign; several separated by commas", most=MOST)]
     name: str | None = None
     offers: Annotated[Offers | None, EMPTIES] = None
     weights: Weights = []
@@ -126,7 +126,7 @@ class OneCampaign(Arguments):
 
 
 class CampaignChoice(SortedBy):
-    campaign: Annotated[list[str], refers("campaign", "which campaign; several with commas between", most=MOST)] = []
+    campaign: Annotated[list[str], refers("campaign", "which campaign; several separated by commas", most=MOST)] = []
     source: Annotated[list[str], refers("source", "or all of these traffic sources", changes=False, most=MOST)] = []
     site: Annotated[list[str], refers("site", "or all that lead to these sites", changes=False, most=MOST)] = []
     offer: Annotated[list[str], refers("offer", "or all that send to these offers", changes=False, most=MOST)] = []

@@ -55,7 +55,7 @@ class _CasinoFields(Sorting):
 
 
 class CasinoEdit(_CasinoFields, kw_only=True):
-    casino: Annotated[list[str], refers("casino", "which casino; several with commas between", most=MOST)]
+    casino: Annotated[list[str], refers("casino", "which casino; several separated by commas", most=MOST)]
 
 
 class CasinoReview(_CasinoFields, kw_only=True):

@@ -292,7 +292,7 @@ async def _record_players(ctx: Context, new: PlayerUpload) -> tuple[PlayerReport
     text = new.csv
     raw, field = (text.encode(), "csv") if text else (new.file, "file")
     if not raw:
-        raise Refused("file: none came along: send it with 'player upload <account>' as its text", field="file")
+        raise Refused("file: missing: attach it to the message 'player upload <account>'", field="file")
     login = msgspec.structs.asdict(logins.opened(ctx.box, row))
     today = ctx.now.astimezone(logins.zone_of(row)).date()
     try:

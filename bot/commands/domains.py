@@ -41,7 +41,7 @@ class NewDomain(Sorting):
 
 
 class DomainEdit(Sorting):
-    domain: Annotated[list[str], refers("domain", "which domain; several with commas between", most=MOST)]
+    domain: Annotated[list[str], refers("domain", "which domain; several separated by commas", most=MOST)]
 
 
 class Attach(Arguments):

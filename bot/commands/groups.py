@@ -38,7 +38,7 @@ class OneGroup(Arguments):
 
 
 class Note(Arguments):
-    text: Annotated[str, limited("the note; none takes it away", text=MAX_NOTE)]
+    text: Annotated[str, limited("the note; none removes it", text=MAX_NOTE)]
     campaign: Annotated[str | None, refers("campaign", "of this campaign")] = None
     offer: Annotated[str | None, refers("offer", "of this offer")] = None
     casino: Annotated[str | None, refers("casino", "of this casino")] = None

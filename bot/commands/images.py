@@ -52,7 +52,7 @@ async def _made(new: CasinoLogo | SiteImage, words: str, *, longest: int) -> Ima
     if new.remove:
         return None
     if new.image is None:
-        raise Refused(f"image: none came along: send the picture with {words!r} as its text", field="image")
+        raise Refused(f"image: missing: attach the picture to the message {words!r}", field="image")
     return await uploaded_image.reencoded(new.image, longest=longest)
 
 

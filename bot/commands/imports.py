@@ -42,9 +42,7 @@ class _ApiImport(Arguments, kw_only=True):
     to: Annotated[date | None, Meta(description="last day of history; default: the day before the cut-over")] = None
     cutover: Annotated[date | None, Meta(description="first day of our own figures; default: today")] = None
     currency: Annotated[str | None, Meta(description="the tracker's main currency; default: the reporting one")] = None
-    click_days: Annotated[
-        int, Meta(description="so many days of its click log, beside all conversions", ge=0, le=90)
-    ] = 30
+    click_days: Annotated[int, Meta(description="days of its click log, beside all conversions", ge=0, le=90)] = 30
 
 
 class KeitaroImport(_ApiImport):

@@ -38,9 +38,9 @@ Format = Annotated[str, choices("what HTTP and the shell answer with", "json", "
 
 class BillingDetails(Arguments):
     name: Annotated[str | None, limited("who bills: the team's legal name", text=200)] = None
-    address: Annotated[str | None, limited("its address; lines with | between", text=500)] = None
+    address: Annotated[str | None, limited("its address; lines separated by |", text=500)] = None
     tax_id: Annotated[str | None, limited("VAT or registration number", text=100)] = None
-    bank: Annotated[str | None, limited("where to pay: IBAN, wallet; lines with | between", text=500)] = None
+    bank: Annotated[str | None, limited("where to pay: IBAN, wallet; lines separated by |", text=500)] = None
     note: Annotated[str | None, limited("a line at the end of each invoice", text=500)] = None
     prefix: Annotated[str | None, limited("stands before each number: CF-", text=20)] = None
     days: Annotated[Days | None, Meta(description="days to pay")] = None
@@ -54,7 +54,7 @@ class NewInvoice(Arguments):
     )
     currency: Annotated[str | None, Meta(description="the account's own, if absent")] = None
     recipient: Annotated[
-        str | None, limited("who is billed, lines with | between: the account's name, if absent", text=500)
+        str | None, limited("who is billed, lines separated by |: the account's name, if absent", text=500)
     ] = None
     due: Annotated[date | None, Meta(description="when it is due: by the team's days to pay, if absent")] = None
 

@@ -67,13 +67,13 @@ class NewOffer(Sorting):
 
 
 class OfferEdit(Sorting):
-    offer: Annotated[list[str], refers("offer", "which offer; several with commas between", most=MOST)]
+    offer: Annotated[list[str], refers("offer", "which offer; several separated by commas", most=MOST)]
     name: str | None = None
     url: str | None = None
     tag: str | None = None
     account: Annotated[str | None, refers("account", "platform account the deal is on", changes=False)] = None
     markets: Markets | None = None
-    cap: Annotated[int | None, Meta(description="0 takes the cap away")] = None
+    cap: Annotated[int | None, Meta(description="0 removes the cap")] = None
     cap_event: CapEvent | None = None
     cap_period: CapPeriod | None = None
     alternative: Annotated[str | None, refers("offer", "where visitors go at the cap", changes=False), EMPTIES] = None
@@ -86,7 +86,7 @@ class OneOffer(Arguments):
 
 
 class OfferChoice(SortedBy):
-    offer: Annotated[list[str], refers("offer", "which offer; several with commas between", most=MOST)] = []
+    offer: Annotated[list[str], refers("offer", "which offer; several separated by commas", most=MOST)] = []
     account: Annotated[list[str], refers("account", "or all of these platform accounts", changes=False, most=MOST)] = []
     casino: Annotated[list[str], refers("casino", "or all of these brands", changes=False, most=MOST)] = []
 

@@ -40,12 +40,12 @@ class _Owner(Arguments, kw_only=True):
 
 
 class PlacementChange(_Owner, kw_only=True):
-    placement: Annotated[list[str], limited("which placements, with commas between them", items=_MOST_TYPED)]
+    placement: Annotated[list[str], limited("which placements, separated by commas", items=_MOST_TYPED)]
     note: Annotated[str | None, Meta(description="why")] = None
 
 
 class PlacementRemoval(_Owner, kw_only=True):
-    placement: Annotated[list[str], limited("which placements, with commas between them", items=_MOST_TYPED)]
+    placement: Annotated[list[str], limited("which placements, separated by commas", items=_MOST_TYPED)]
 
 
 class PlacementImport(_Owner, kw_only=True):
@@ -60,7 +60,7 @@ class PlacementListing(Listing, kw_only=True):
     source: Annotated[str | None, refers("source", "only this traffic source's", changes=False)] = None
     campaign: Annotated[str | None, refers("campaign", "only this campaign's", changes=False)] = None
     list_: Annotated[str | None, choices("only this list", *KINDS)] = None
-    find: Annotated[str | None, Meta(description="only those that begin so")] = None
+    find: Annotated[str | None, Meta(description="only those that begin with this")] = None
 
 
 class PlacementExport(_Owner, kw_only=True):
@@ -343,5 +343,5 @@ def _imported(new: PlacementImport) -> list[tuple[str, str | None]]:
         return [(row.text("placement"), row.text("note") or None) for row in rows_of(new, columns)]
     values = [part.strip().strip("\"'") for part in re.split(r"[\n\r,;\t]+", text)]
     if not any(values):
-        raise MissingArgument("csv: nothing to import: send placements along, one a line", field="csv")
+        raise MissingArgument("csv: nothing to import: attach placements, one a line", field="csv")
     return [(value, None) for value in values if value]

@@ -178,7 +178,7 @@ class NewMapping(Arguments, kw_only=True):
     event: Annotated[str | None, Meta(description="the platform's event word; say to which of ours with as=")] = None
     parameter: Annotated[str | None, Meta(description="the platform's parameter name; say to which with as=")] = None
     status: Annotated[str | None, Meta(description="the platform's status word; say to which with as=")] = None
-    as_: Annotated[str | None, Meta(description="our word for it; - takes the mapping away")] = None
+    as_: Annotated[str | None, Meta(description="our word for it; - removes the mapping")] = None
     events: Annotated[dict[str, str], Meta(description='many at once, as JSON: {"purchase": "deposit"}')] = {}
     parameters: Annotated[dict[str, str], Meta(description='many at once, as JSON: {"s1": "click_id"}')] = {}
     statuses: Annotated[dict[str, str], Meta(description='many at once, as JSON: {"2": "pending"}')] = {}

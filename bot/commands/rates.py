@@ -124,7 +124,7 @@ def _rate(word: str) -> Decimal:
     except ValueError as error:
         raise Refused(f"rate: {error}", field="rate") from None
     if rate is None or rate <= 0 or not -12 <= rate.adjusted() <= 12:
-        raise Refused(f"rate: {word!r} is none: it is above 0 and below 10,000,000,000,000", field="rate")
+        raise Refused(f"rate: {word!r} is no rate: it is above 0 and below 10,000,000,000,000", field="rate")
     return rate
 
 

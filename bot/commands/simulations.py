@@ -290,7 +290,7 @@ def _part(chance: Decimal | None) -> float:
     if chance is None:
         return 0.0
     if not 0 <= chance < 100:
-        raise Refused("chance: from 0 up to but without 100", field="chance")
+        raise Refused("chance: from 0 up to 100, without 100 itself", field="chance")
     return read_float(chance) / 100
 
 

@@ -75,7 +75,7 @@ class NewSite(Sorting):
 
 
 class SiteEdit(Sorting):
-    site: Annotated[list[str], refers("site", "which site; several with commas between", most=MOST)]
+    site: Annotated[list[str], refers("site", "which site; several separated by commas", most=MOST)]
     name: str | None = None
     market: Country | None = None
     locale: Language = None
@@ -227,7 +227,7 @@ async def _unpack(_ctx: Context, new: SiteFiles) -> dict[str, bytes]:
     if new.remove:
         return {}
     if new.file is None:
-        raise Refused("file: none came along: send the ZIP with 'site files <site>' as its text", field="file")
+        raise Refused("file: missing: attach the ZIP to the message 'site files <site>'", field="file")
     return await asyncio.to_thread(site_files.read_archive, new.file)
 
 

@@ -66,9 +66,9 @@ class _SourceFields(Sorting, kw_only=True):
     postbacks: Postbacks = {}
     settings: Setting = []
     payout_share: Annotated[Decimal | None, Meta(description="percent of the amount that is sent to the source")] = None
-    delay: Annotated[int | None, Meta(description="seconds to wait before telling")] = None
-    only_approved: Annotated[bool | None, Meta(description="say nothing of pending conversions")] = None
-    only_unique: Annotated[bool | None, Meta(description="tell one conversion of an event per click")] = None
+    delay: Annotated[int | None, Meta(description="seconds to wait before sending")] = None
+    only_approved: Annotated[bool | None, Meta(description="do not send pending conversions")] = None
+    only_unique: Annotated[bool | None, Meta(description="send one conversion of an event per click")] = None
     per_second: Annotated[Decimal | None, Meta(description="most postbacks a second")] = None
     concurrency: Annotated[int | None, Meta(description="most postbacks at once (10 by default)")] = None
     placement: Annotated[
@@ -79,9 +79,7 @@ class _SourceFields(Sorting, kw_only=True):
     placement_format: Annotated[
         str | None, Meta(description="how the source takes a placement in a list: {placement}, or *:{placement}:*")
     ] = None
-    placement_separator: Annotated[
-        str | None, choices("what stands between placements in such a list", *SEPARATORS)
-    ] = None
+    placement_separator: Annotated[str | None, choices("what separates placements in such a list", *SEPARATORS)] = None
 
 
 class NewSource(_SourceFields, kw_only=True):
@@ -90,7 +88,7 @@ class NewSource(_SourceFields, kw_only=True):
 
 
 class SourceEdit(_SourceFields, kw_only=True):
-    source: Annotated[list[str], refers("source", "which source; several with commas between", most=MOST)]
+    source: Annotated[list[str], refers("source", "which source; several separated by commas", most=MOST)]
     name: str | None = None
 
 

@@ -30,7 +30,7 @@ _COLUMNS = ("campaign", "day", "amount", "currency")
 class NewSpend(Arguments, kw_only=True):
     campaign: Annotated[str, refers("campaign", "whose traffic")]
     day: Annotated[date, Meta(description="report day")]
-    amount: Annotated[Decimal, Meta(description="in whole units: 120 or 119.50; replaces what was said before")]
+    amount: Annotated[Decimal, Meta(description="in whole units: 120 or 119.50; replaces the earlier amount")]
     currency: Annotated[str | None, Meta(description="default: the campaign's, else the reporting currency")] = None
 
 

@@ -99,9 +99,9 @@ class StatsQuery(Arguments):
     own: Annotated[
         list[str], limited("own columns by formula: Margin = profit / commission * 100", items=MOST_OWN)
     ] = []
-    top: Annotated[Positive | None, Meta(description="only so many rows, the first of the order")] = None
-    limit: Annotated[Positive | None, Meta(description="so many rows at a time")] = None
-    after: Annotated[str | None, Meta(description="the next of the rows before")] = None
+    top: Annotated[Positive | None, Meta(description="only the first rows of the order, at most this many")] = None
+    limit: Annotated[Positive | None, Meta(description="rows of a page, at most")] = None
+    after: Annotated[str | None, Meta(description="`next` of the page before")] = None
     format: Annotated[str, choices("what HTTP and the shell answer with", "json", "csv")] = "json"
     clock: Annotated[str, choices("count on the day it happened, or of the click", "event", "visit")] = "event"
     csv: Annotated[bool, Meta(description="as a file for a spreadsheet")] = False
@@ -121,7 +121,7 @@ def stats_message(ctx: Context, report: MergedReport) -> Message:
     )
     if not report.rows and not report.unassigned and not ctx.notes["csv"] and not ctx.notes.get("imported"):
         if first := guide(ctx, ctx.notes.get("done_steps", frozenset())):
-            return Message(f"{shown_days}: no figures yet. The way to the first ones", first, private=True)
+            return Message(f"{shown_days}: no figures yet. Steps to the first ones", first, private=True)
         return Message(f"{shown_days}: nothing happened", (_buttons(ctx, report, by),), private=True)
     as_of = ""
     if instant := ctx.notes.get("as_of"):

@@ -288,7 +288,7 @@ async def _record_upload(ctx: Context, new: Upload) -> _RecordedUpload:
     text = new.csv or "\n".join(new.lines)
     raw = BOM_UTF8 + text.encode() if text else new.file  # text is UTF-8, whatever encoding the account's files have
     if not raw:
-        raise Refused("file: none came along: send it with 'sync upload <account>' as its text", field="file")
+        raise Refused("file: missing: attach it to the message 'sync upload <account>'", field="file")
     try:
         report = await ctx.ports.read_upload(row.platform, login, raw, _today_of(ctx, row))
         async with ctx.database.read() as tx:

@@ -63,7 +63,7 @@ def explanation(ctx: Context, answer: Why) -> Message:
     if len(answer.allocated) > MOST_ALLOCATED:
         blocks.append(Text(f"and {len(answer.allocated) - MOST_ALLOCATED:,} more divided rows"))
     if not answer.discrepancies:
-        blocks.append(Notice("ok", "The layers agree where both have spoken."))
+        blocks.append(Notice("ok", "The layers agree where both have figures."))
     return Message(f"Why: {subject}", tuple(blocks), private=True)
 
 

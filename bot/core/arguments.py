@@ -113,7 +113,7 @@ def meta(annotation: Any) -> tuple[Any, str, dict[str, Any]]:
 
 
 def list_fields(parameters: type[msgspec.Struct]) -> set[str]:
-    """Fields that take several values, with commas between them where they come as text."""
+    """Fields that take several values, separated by commas where they come as text."""
     return {field.encode_name for field in msgspec.structs.fields(parameters) if list in bare_kinds(field.type)}
 
 
@@ -282,7 +282,7 @@ def _count(value: Any) -> Any:
 
 
 def _many(value: Any) -> Any:
-    """A list: JSON, or words with commas between them; numbers in it may be ids."""
+    """A list: JSON, or words separated by commas; numbers in it may be ids."""
     if _is_json(value, "["):
         value = msgspec.json.decode(value)
     if isinstance(value, list):

@@ -77,7 +77,7 @@ class NewRule(Arguments):
     repeat: Repeat = False
     url: Url = None
     webhook_secret: Annotated[str | None, secret("signs the webhook's calls; made and shown once if absent")] = None
-    channel: Annotated[str | None, Meta(description="where it tells: slack:C…, telegram:-100… or terminal")] = None
+    channel: Annotated[str | None, Meta(description="where it reports: slack:C…, telegram:-100… or terminal")] = None
     force: Force = False
 
 
@@ -136,7 +136,7 @@ async def resolve_entities(ctx: Context, rule: Rule, new: NewRule | None) -> Rul
     if action.noun == "placement" and filters.keys() - {"campaign", "source", "group"}:
         raise Refused("rule: placements are of sources and campaigns: name those", field="rule")
     if action.noun == "team" and (filter_words or filters):
-        raise Refused("rule: the team as a whole has no names: tell of offers, campaigns or sources", field="rule")
+        raise Refused("rule: the team as a whole has no names: name offers, campaigns or sources", field="rule")
     words_of = dict(filters)
     if names and action.noun != "placement":
         words_of[action.noun] = names

@@ -39,7 +39,7 @@ async def chosen(
     """
     table = ENTITIES[noun].table
     if not words and not where:
-        raise MissingFields([noun], {noun: f"which {noun}; several with commas between"})
+        raise MissingFields([noun], {noun: f"which {noun}; several separated by commas"})
     rows_by_id = await _named(ctx, noun, words)
     if not where:
         return list(rows_by_id.values())

@@ -146,7 +146,7 @@ def _check(values: dict[str, Any], event: str | None) -> None:
         if values[name] and model not in models.PER_CLICK:
             raise Refused(
                 f"{name}: with cost_model={model} a click's cost is not known when it comes: budgets are for "
-                f"{', '.join(sorted(models.PER_CLICK))}; budget_day=0 budget_total=0 takes them away",
+                f"{', '.join(sorted(models.PER_CLICK))}; budget_day=0 budget_total=0 removes them",
                 field=name,
             )
 

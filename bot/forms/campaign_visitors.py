@@ -23,7 +23,8 @@ class Visiting(Costing):
     ] = None
     unique_scope: Annotated[str | None, choices("what a visitor is new to", *SCOPES), EMPTIES] = None
     smart_rotation: Annotated[
-        bool | None, Meta(description="returning visitors go on to offers they have not seen; binding has no say then")
+        bool | None,
+        Meta(description="returning visitors go on to offers they have not seen; without binding"),
     ] = None
 
 

@@ -87,9 +87,7 @@ def rows_of(
         except TableError as error:
             raise Refused(f"{where(new)}: {error}", field=where(new)) from None
     if not rows:
-        raise Refused(
-            f"rows: nothing to import: send a CSV file along, with the columns {', '.join(columns)}", field="rows"
-        )
+        raise Refused(f"rows: nothing to import: attach a CSV file with the columns {', '.join(columns)}", field="rows")
     unknown = {name for row in rows for name in row.cells} - set(columns)
     if unknown:
         raise Refused(f"no column {sorted(unknown)[0]!r}: there is {', '.join(columns)}", field=where(new))

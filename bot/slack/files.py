@@ -27,7 +27,7 @@ def attached(
 
     async def load(field: str) -> bytes:
         if len(sent) > 1:
-            raise Refused(f"{field}: several came along: send one at a time", field=field)
+            raise Refused(f"{field}: several were attached: send one at a time", field=field)
         if (sent[0].get("size") or 0) > MOST_BYTES:
             raise refuse_large(sent[0]["size"], field)
         url = str(sent[0].get("url_private_download") or sent[0].get("url_private") or "")
@@ -64,4 +64,4 @@ async def _fetched(session: aiohttp.ClientSession, url: str, token: str | None, 
 
 
 def _withheld(field: str, why: str) -> Refused:
-    return Refused(f"{field}: Slack did not hand the file over: {why}", field=field)
+    return Refused(f"{field}: Slack did not provide the file: {why}", field=field)

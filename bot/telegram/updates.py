@@ -257,6 +257,6 @@ def attached(message: TelegramMessage) -> Attached | None:
         try:
             return bytes(await (await sent.get_file()).download_as_bytearray())
         except TelegramError:  # its text may hold the file's address, and that the bot's token
-            raise Refused(f"{field}: Telegram did not hand the file over: send it again", field=field) from None
+            raise Refused(f"{field}: Telegram did not provide the file: send it again", field=field) from None
 
     return load

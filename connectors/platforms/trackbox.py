@@ -55,7 +55,7 @@ class TrackBox(Platform):
         "lookback": "days between registration and first deposit that are followed, 60 by default",
         "registered": "the field that tells when a player registered, `created` by default",
         "deposited": "the field that tells when a player first deposited, `first_depositDate` by default",
-        "players": "true: keep players too, for cohorts (asks for them once more)",
+        "players": "true: keep players too, for cohorts (asks for them again)",
     }
 
     async def fetch(self, http: Http, connection: Connection, window: Window) -> Report:

@@ -91,7 +91,7 @@ class Api:
     def decoded(self, answer: Answer) -> Any:
         """Raises ConnectorError in words for anything but a JSON answer."""
         if answer.status in {401, 403}:
-            raise Refused(f"{self.title} refuses the {self._key} ({answer.status}): copy it once more, and see that it "
+            raise Refused(f"{self.title} refuses the {self._key} ({answer.status}): copy it again, and see that it "
                           "may read and that its list of addresses has ours", field=self._key)  # fmt: skip
         if answer.status == 429:
             wait = f" for {answer.retry_after:g} s" if answer.retry_after else ""

@@ -36,7 +36,7 @@ def read_file(raw: bytes, encoding: str = "") -> list[Part]:
             f"{program} {login}")  # fmt: skip
         key = f"{plain_name(program)}:{login.casefold()}"
         if key in accounts:
-            problems.append(Problem(kind="account", name=program, why=f"line {line} has the same login once more"))
+            problems.append(Problem(kind="account", name=program, why=f"line {line} has the same login again"))
             continue
         accounts[key] = TrackerAccount(
             key=key, name=name, currency=currency, tags=tuple(tags),

@@ -318,7 +318,7 @@ async def keys_rotate(_arguments: argparse.Namespace) -> int:
     if key_is_set():
         print("Restart the hub if it has not the new key yet; then leave the old ones out of CASINOFLUX_SECRET_KEY.")
     elif begins:
-        print("Restart the hub now, and run this once more: the old key is dropped then.")
+        print("Restart the hub now, and run this again: the old key is dropped then.")
     elif keep_key(settings.database_url, keys[0]):
         print("The old key is dropped. Backups from before need it: keep it with them.")
     return 0

@@ -100,7 +100,7 @@ async def _recorded(runtime: Runtime, http: Http, row: Row[Any], kind: Registrar
         await kind.put_records(http, login, zone, records)
     except ConnectorError as error:
         state = with_step(
-            state, Step(name=name, state="failed", detail=str(error), fix="We try again by ourselves.", at=now)
+            state, Step(name=name, state="failed", detail=str(error), fix="It is tried again automatically.", at=now)
         )
         return {"state": state}
     detail = ", ".join(f"{record.type} {record.value}" for record in records)

@@ -96,7 +96,7 @@ async def _diagnosed(runtime: Runtime, tools: Tools, row: Row[Any], state: dict[
         answer = await tools.lookup.find(row.name)
         step = _explained(answer, row.name, set(ours), now, bought="quote" in row.state)
     except ConnectorError as error:
-        step = Step(name="verification", state="waiting", detail=str(error), fix="We ask again by ourselves.", at=now)
+        step = Step(name="verification", state="waiting", detail=str(error), fix="Asked again automatically.", at=now)
     if step.state == "done":
         return {"status": VERIFIED, "state": with_step(with_step(state, step), _no_certificate(row.name, now))}
     if state["tries"] >= GIVE_UP:

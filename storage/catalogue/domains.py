@@ -19,8 +19,8 @@ from storage.ledger.hostnames import is_address, is_bare
 from storage.tables import domains, sites
 
 #: In this order; `failed` can come from any of them, and goes on where it stopped.
-ORDERED, ADDED, BOUGHT, DNS, VERIFIED, TLS, LIVE, FAILED = (
-    "ordered", "added", "bought", "dns", "verified", "tls", "live", "failed",
+ORDERED, ADDED, BOUGHT, DNS, VERIFIED, LIVE, FAILED = (
+    "ordered", "added", "bought", "dns", "verified", "live", "failed",
 )  # fmt: skip
 STEPS = ("registration", "zone", "records", "verification", "tls")
 CLAIM = timedelta(minutes=2)

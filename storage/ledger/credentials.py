@@ -37,7 +37,7 @@ def plain_credential(text: str, *, field: str) -> str:
         return value
     raise Refused(
         f"{field}: character {odd} is no Latin letter, digit or sign (a space, an accent, a digit of another script): "
-        "copy the value from the platform once more",
+        "copy the value from the platform again",
         field=field,
     )
 

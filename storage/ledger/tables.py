@@ -20,7 +20,7 @@ from storage.ledger.numbers import Mark, decimal_mark, is_missing, read_amount
 
 SEPARATORS = ",;\t|"
 LONGEST_FIELD = 1_000_000  # characters
-_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _NO_TABLES = (
     (b"PK\x03\x04", "an Excel workbook, or another ZIP file"), (b"\xd0\xcf\x11\xe0", "an Excel workbook"),
     (b"%PDF-", "a PDF"), (b"\x89PNG", "a picture"), (b"\xff\xd8\xff", "a picture"), (b"\x1f\x8b", "a packed file"),
@@ -116,7 +116,7 @@ def decode_text(body: bytes, encoding: str = "", *, names: Collection[str] = ())
     """
     if kind := next((kind for begins, kind in _NO_TABLES if body.startswith(begins)), ""):
         raise TableError(f"this is {kind}: save the table as CSV in UTF-8, and send that")
-    for mark, marked in _MARKS:
+    for mark, marked in BYTE_ORDER_MARKS:
         if body.startswith(mark):
             return _decoded(body[len(mark) :], marked)
     if encoding:

@@ -66,9 +66,9 @@ async def test_telegram_is_told_what_is_wrong_with_a_picture(chat: Chat) -> None
         )
         large = await chats.tell("/casino logo lucky-star", media=on_telegram("file", 50_000_000))
         assert "50.0 MB, the most is 5 MB" in large["text"]
-        assert "none came along" in (await chats.tell("/casino logo lucky-star"))["text"]
+        assert "attach the picture to the message" in (await chats.tell("/casino logo lucky-star"))["text"]
         missing = {"document": {"file_id": "gone", "file_unique_id": "gone", "file_size": 9}}
-        assert "did not hand the file over" in (await chats.tell("/casino logo lucky-star", media=missing))["text"]
+        assert "did not provide the file" in (await chats.tell("/casino logo lucky-star", media=missing))["text"]
         assert await logo(chats) is None
 
 

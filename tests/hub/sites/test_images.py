@@ -120,7 +120,7 @@ async def test_what_a_camera_wrote_into_a_picture_is_gone_and_it_stands_upright(
 
 SVG = b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
 BAD = {
-    "empty": (b"", "it is empty|none came along"),
+    "empty": (b"", "it is empty|image: missing"),
     "text": (b"hello, no picture", "no PNG, JPEG, WebP or GIF"),
     "svg": (SVG, "SVG can hold scripts"),
     "page": (b"<!doctype html><script>alert(1)</script>", "no PNG"),
