@@ -28,14 +28,18 @@ async def queue(
     last: date | None = None,
     again: int | None = None,
 ) -> int:
-    """Ask for a sync of a window (none: the rolling one); the same asked for twice and not begun is one."""
+    """Ask for a sync of a window (none: the rolling one); the same asked for twice and not begun is one.
+
+    It is then asked for now: who begins it at this moment either knows that, or has it asked for once more.
+    """
     same = and_(
         sync_runs.c.account_id == account_id, sync_runs.c.state == "queued",
         sync_runs.c.from_day.is_not_distinct_from(first), sync_runs.c.to_day.is_not_distinct_from(last),
         sync_runs.c.again.is_not_distinct_from(again),
     )  # fmt: skip
-    waiting = (await tx.execute(select(sync_runs.c.id).where(same))).scalars().first()
-    if waiting is not None:
+    waiting = (await tx.execute(select(func.min(sync_runs.c.id)).where(same))).scalar()
+    asked_again = update(sync_runs).where(sync_runs.c.id == waiting, same).values(requested_at=now)
+    if waiting is not None and (await tx.execute(asked_again)).rowcount:
         return int(waiting)
     made = await tx.execute(
         insert(sync_runs)
@@ -68,10 +72,12 @@ async def claim(tx: AsyncConnection, holder: str, now: datetime) -> Row[Any] | N
         if await leases.acquire(tx, _lease(run.account_id), f"{holder}:{run.id}", now=now, good_for=LEASE):
             begun = {"state": "running", "started_at": now, "rows": 0, "revisions": 0, "restated": 0}
             mine = update(sync_runs).where(sync_runs.c.id == run.id, sync_runs.c.state.in_(OPEN))
-            if (await tx.execute(mine.values(**begun))).rowcount == 0:  # done by another process meanwhile
+            asked = (await tx.execute(mine.values(**begun).returning(sync_runs.c.requested_at))).scalar()
+            if asked is None:  # done by another process meanwhile
                 await leases.release(tx, f"{holder}:{run.id}")
                 continue
-            await tx.execute(update(accounts).where(accounts.c.id == run.account_id).values(last_attempt_at=now))
+            attempt = {"last_attempt_at": max(now, asked)}  # it may have been asked for since `now` was read
+            await tx.execute(update(accounts).where(accounts.c.id == run.account_id).values(attempt))
             return run
     return None
 

@@ -153,7 +153,10 @@ class Deployment:
             over = item["state"] not in {"queued", "running"} and item["last_attempt_at"]
             return item if over and item["last_attempt_at"] >= request else None
 
-        return wait_for(done, f"the sync of {account}", told=self.log)
+        def told() -> str:
+            return f"{self.get('sync/status', account=account)}, asked for at {request}\n{self.log()}"
+
+        return wait_for(done, f"the sync of {account}", told=told)
 
 
 def _text(file: IO[bytes]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import event, select, update
+from sqlalchemy import event, select, text, update
 
 from hub.jobs import sync
 from storage.db.unavailable import DatabaseUnavailable
@@ -16,6 +16,7 @@ from storage.ledger.errors import Refused
 from storage.revenue import sync_status, syncs
 from storage.tables import accounts, revenue, revenue_reports, settled_days, sync_runs
 from tests.hub.syncing import Hub, Programme, hub, programme
+from tests.waiting import eventually
 
 FIGURES = {"visits_count": 40, "registrations_count": 10, "first_deposits_count": 4, "deposits_sum": "400.00",
            "ngr": "-12.50", "partner_income": "90.00"}  # fmt: skip
@@ -243,6 +244,50 @@ async def test_a_sync_left_behind_by_a_dead_process_is_taken_over(opened: Callab
         team.clock.later(seconds=61)
         await team.sync()
         assert (await status(team))["state"] == "idle"
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("begun_first", [True, False])
+async def test_a_sync_asked_for_while_a_waiting_one_is_begun_is_attempted_after_that(
+    opened: Callable[[], Any], *, begun_first: bool
+) -> None:
+    async with synced(opened) as (team, _casino):
+        await team.say("sync now main")
+        database, before = team.runtime.database, team.clock()
+        async with database.read() as tx:
+            account = (await tx.execute(select(accounts))).one()
+        words = {"team_id": account.team_id, "account_id": account.id}
+        team.clock.later(seconds=1)
+        asked_at = team.clock()
+
+        async def begin(tx: Any) -> None:
+            assert await syncs.claim(tx, "me", before)
+
+        async def ask(tx: Any) -> None:
+            await syncs.queue(tx, now=asked_at, **words)
+
+        async def in_a_transaction(work: Callable[[Any], Any]) -> None:
+            async with database.begin() as tx:
+                await work(tx)
+
+        first, second = (begin, ask) if begun_first else (ask, begin)
+        async with database.begin() as tx:
+            await first(tx)
+            other = asyncio.create_task(in_a_transaction(second))
+            waiting = text(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            await eventually(lambda: _is_positive(database, waiting), "the other to wait for a lock")
+        await other
+        async with database.read() as tx:
+            queued = (await tx.execute(select(sync_runs.c.id).where(sync_runs.c.state == "queued"))).all()
+            attempted_at = (await tx.execute(select(accounts.c.last_attempt_at))).scalar_one()
+        assert queued if begun_first else attempted_at >= asked_at
+
+
+async def _is_positive(database: Any, query: Any) -> bool:
+    async with database.read() as tx:
+        return bool((await tx.execute(query)).scalar_one())
 
 
 async def test_a_sync_broken_off_by_a_stop_is_queued_again(opened: Callable[[], Any]) -> None:
