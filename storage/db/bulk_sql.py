@@ -222,14 +222,19 @@ class Condition(NamedTuple):
 
     part: str
     result: str
-    values: tuple[Any, ...]
+    values: tuple[list[int], ...]
+
+    def statement(self) -> str:
+        """A statement without parameters that divides by zero if it does not hold."""
+        values = [array(numbers) for numbers in self.values]
+        return f"WITH {self.part.format(*values)} SELECT {self.result.format(*values)}"
 
 
 class RowBatch:
     """New rows of one transaction: inserted at once, on PostgreSQL by one statement for all tables in `store`.
 
-    If a transaction is `deferred` that statement is all of it unless `begin` is called, and stores nothing where the
-    `condition` does not hold.
+    If a transaction is `deferred` that statement is all of it, unless `begin` is called because others are to follow;
+    nothing is stored where the `condition` does not hold.
     """
 
     def __init__(
@@ -263,6 +268,11 @@ class RowBatch:
             await table.append(self._tx, rows)
         else:
             self._ones.setdefault(table, ([], []))[1].extend(rows)
+
+    async def begin(self) -> None:
+        """Begin the transaction if it is deferred, before anything else is written. Raises StoredMeanwhile."""
+        if self._deferred is not None and self._condition is not None and not self._deferred.begun:
+            await self._deferred.begin(self._condition.statement())
 
     async def store(self) -> None:
         """Have all of them in the tables. Raises StoredMeanwhile if the transaction is deferred."""

@@ -6,7 +6,7 @@ with all else that it needs, and stores itself only if they are still the same.
 
 from collections.abc import Mapping
 
-from storage.db.bulk_sql import Condition, array
+from storage.db.bulk_sql import Condition
 
 _RAISED = "UPDATE accounts SET postback_version = postback_version + 1 FROM held WHERE accounts.id = held.id"
 _PART = f"""
@@ -33,9 +33,3 @@ def raise_versions(ids: str) -> str:
 def as_expected(versions: Mapping[int, int]) -> Condition:
     """That accounts, by id, have the versions which were read; it raises them."""
     return Condition(_PART, _RESULT, (list(versions), list(versions.values())))
-
-
-def beginning(condition: Condition) -> str:
-    """The statement with which a transaction begins that holds only if a condition does."""
-    values = [array(numbers) for numbers in condition.values]
-    return f"WITH {condition.part.format(*values)} SELECT {condition.result.format(*values)}"

@@ -54,7 +54,11 @@ async def write(
         change.row = _row(change, links.get(change.derived.click_id or 0), zone)
     created = [change for change in changes if change.before is None]
     changed = [change for change in changes if change.before is not None and change.differs]
-    await _retire(tx, changes, book=book, now=now)
+    unused = _unused(changes)
+    if changed or unused or _counts_in_cap(changes, book):
+        await rows.begin()
+    for number in unused:  # left without requests: two players turned out to be one
+        await end(tx, number, "merged", book=book, now=now)
     await _free_transactions(tx, changed)
     for change in changed:
         values = {name: change.row[name] for name in _COMPARED} if change.row else {}
@@ -107,7 +111,7 @@ def _row(change: Change, link: ClickLink | None, zone: ZoneInfo) -> dict[str, An
         "account_id": change.account.id,
         "campaign_id": link.campaign_id if link else 0,
         "site_id": link.site_id if link else 0,
-        "offer_id": offer_of(change, link),
+        "offer_id": _offer(change, link),
         "source_id": link.source_id if link else 0,
         "country": link.country or None if link else None,
         "device": link.device or None if link else None,
@@ -190,7 +194,7 @@ def _marks(derived: Derived, link: ClickLink | None, day: date, zone: ZoneInfo) 
     return sorted(marks)
 
 
-def offer_of(change: Change, link: ClickLink | None) -> int:
+def _offer(change: Change, link: ClickLink | None) -> int:
     """The click's offer if the account has it; else the latest it went on to; else the account's only one."""
     mine = change.account.offer_ids
     if link is not None and link.offer_id in mine:
@@ -203,12 +207,9 @@ def offer_of(change: Change, link: ClickLink | None) -> int:
     return link.offer_id if link else 0
 
 
-async def _retire(tx: AsyncConnection, changes: Sequence[Change], *, book: AccountDirectory, now: datetime) -> None:
-    """Rows left without requests: two players turned out to be one."""
-    taken = {change.id for change in changes}
-    unused = {number for change in changes for number in change.candidates} - taken
-    for number in sorted(unused):
-        await end(tx, number, "merged", book=book, now=now)
+def _unused(changes: Sequence[Change]) -> list[int]:
+    """Rows that none of the conversions has any more."""
+    return sorted({number for change in changes for number in change.candidates} - {change.id for change in changes})
 
 
 async def end(tx: AsyncConnection, number: int, mark: str, *, book: AccountDirectory, now: datetime) -> Row[Any]:
@@ -241,19 +242,24 @@ async def write_states(
         await rows.append(_STATES, states)
 
 
-async def reassign_requests(tx: AsyncConnection, changes: Sequence[Change], stored: Mapping[int, Request]) -> None:
-    """Stored requests that now belong to another conversion, or found the one they waited for."""
-    if not stored:
-        return
-    for change in changes:
+def reassigned(changes: Sequence[Change], stored: Mapping[int, Request]) -> dict[int, dict[str, Any]]:
+    """Stored requests that now belong to another conversion, or found the one they waited for: what they become."""
+    values: dict[int, dict[str, Any]] = {}
+    for change in changes if stored else ():
         for number in (*change.derived.requests, *change.derived.repeats):
             row = stored.get(number)
             if row is None or row.conversion_id == change.id:
                 continue
-            values: dict[str, Any] = {"conversion_id": change.id}
+            values[number] = {"conversion_id": change.id}
             if row.conversion_id is None:
-                values |= {"outcome": Outcome.UPDATED, "reason": None}
-            await tx.execute(update(postbacks).where(postbacks.c.id == number).values(**values))
+                values[number] |= {"outcome": Outcome.UPDATED, "reason": None}
+    return values
+
+
+async def reassign(tx: AsyncConnection, requests: Mapping[int, dict[str, Any]]) -> None:
+    """Have stored requests become that."""
+    for number, values in requests.items():
+        await tx.execute(update(postbacks).where(postbacks.c.id == number).values(**values))
 
 
 def _days(changes: Iterable[Change]) -> set[tuple[int, date]]:
@@ -278,6 +284,11 @@ async def touch(tx: AsyncConnection, moved: Iterable[tuple[int, date]]) -> None:
 
 def _touch_marks(moved: Iterable[tuple[int, date]]) -> list[tuple[int, int]]:
     return [(team_id, days(day)) for team_id, day in sorted(moved)]
+
+
+def _counts_in_cap(changes: Iterable[Change], book: AccountDirectory) -> bool:
+    """Whether an offer of them has a cap that counts conversions."""
+    return bool(book.capped) and any(change.row and change.row["offer_id"] in book.capped for change in changes)
 
 
 async def _count_caps(tx: AsyncConnection, changes: Iterable[Change], book: AccountDirectory) -> None:

@@ -17,9 +17,9 @@ from storage.ledger.facts import ClickLink, Outcome
 from storage.ledger.postbacks.conversion_facts import AccountRules, Derived, Request
 from storage.ledger.postbacks.conversion_rules import components
 from storage.ledger.postbacks.judging import Judgement, judge
-from storage.postbacks.account_versions import as_expected, beginning, raise_versions
+from storage.postbacks.account_versions import as_expected, raise_versions
 from storage.postbacks.batch_lookup import BatchLookup, look_up
-from storage.postbacks.conversion_rows import Change, offer_of, reassign_requests, write, write_states
+from storage.postbacks.conversion_rows import Change, reassign, reassigned, write, write_states
 from storage.postbacks.matching import as_request, begin, duplicated_conversions, match, neighbours, outgoing_offers
 from storage.postbacks.postback_accounts import AccountDirectory, PostbackAccount
 from storage.postbacks.requests import Entry, PostbackRequest, again, store, waiting_for_players
@@ -102,17 +102,19 @@ async def place(
         processor.size, condition = known.size, as_expected(known.versions)
     batch, placed = await _placed(tx, entries, processor, known)
     waiting = await _waiting_for_players(tx, placed)
-    if deferred is not None and condition and (waiting or _changes_more(batch, processor, known)):
-        await deferred.begin(beginning(condition))
     rows = RowBatch(tx, None if known is None else known.ids, deferred=deferred, condition=condition)
     await write(tx, batch.changes, batch.links, rows, book=processor.book, zone=processor.zone, now=processor.now)
+    changed = [change for change in batch.changes if change.before is None or change.differs]
+    forwarded = processor.forward is not None and bool(changed) and (deferred is None or _is_forwarded(batch, known))
+    requests = reassigned(batch.changes, batch.joined)
+    if waiting or forwarded or requests or any(entry.postback_request.id is not None for entry in entries):
+        await rows.begin()
     await _store(tx, batch, rows, processor.now)
     if processor.meanwhile is not None:
         processor.meanwhile()
     await rows.store()
-    await reassign_requests(tx, batch.changes, batch.joined)
-    changed = [change for change in batch.changes if change.before is None or change.differs]
-    if processor.forward is not None and changed and (deferred is None or deferred.begun):
+    await reassign(tx, requests)
+    if processor.forward is not None and forwarded:
         await processor.forward(tx, changed, known is None or known.webhooks)
     if waiting:
         await receive(tx, [again(row, processor.book.by_id[row.account_id]) for row in waiting], processor)
@@ -122,26 +124,12 @@ async def place(
     ]
 
 
-def _changes_more(batch: _Batch, processor: ConversionProcessor, known: BatchLookup | None) -> bool:
-    """Whether anything else is written than new requests, conversions and their states."""
-    if batch.joined or any(entry.postback_request.id is not None for entry in batch.entries):
-        return True
-    if processor.forward is not None and batch.changes and _is_forwarded(batch, known):
-        return True
-    capped = processor.book.capped
-    return bool(capped) and any(offer_of(change, _link(change, batch)) in capped for change in batch.changes)
-
-
 def _is_forwarded(batch: _Batch, known: BatchLookup | None) -> bool:
     """Whether anyone may be notified of what a batch changes: a webhook, or a traffic source of its clicks."""
     if known is None or known.webhooks:
         return True
-    links = (_link(change, batch) for change in batch.changes)
+    links = (batch.links.get(change.derived.click_id or 0) for change in batch.changes)
     return any(link is not None and link.source_id in known.notified_sources for link in links)
-
-
-def _link(change: Change, batch: _Batch) -> ClickLink | None:
-    return batch.links.get(change.derived.click_id or 0)
 
 
 async def _store(tx: AsyncConnection, batch: _Batch, rows: RowBatch, now: datetime) -> None:

@@ -91,8 +91,8 @@ async def test_a_new_conversion_takes_no_transaction_and_one_that_changes_stored
         assert await outcome(client, "click_id=unknown&event=reg") == "unmatched"
         assert begun == []
         assert await outcome(client, f"click_id={click}&event=dep&amount=6&txn_id=1") == "updated"
-        assert len(begun) == 1
         assert await outcome(client, f"click_id={click}&event=dep&amount=6&txn_id=1") == "duplicate"
+        assert len(begun) == 1
         assert [await count(runtime, table) for table in (postbacks, conversions, conversion_states)] == [5, 2, 3]
 
 
