@@ -254,16 +254,16 @@ class Clicks:
             return
         site = plan.site
         asks_for_id = site is not None and site.origin != "" and answers.asks_for_id(headers, site.origin)
-        form = scope["method"], asks_for_id, began
-        self.writer.enqueue(job, partial(self._answer, send, job, remembered, added, form))
+        self.writer.enqueue(
+            job, partial(self._answer, send, job, remembered, added, scope["method"], asks_for_id, began)
+        )
 
     def _answer(
         self, send: Any, job: CampaignJob, remembered: Remembered | None, added: answers.Added | None,
-        form: tuple[str, bool, int],
+        method: str, asks_for_id: bool, began: int,
     ) -> None:  # fmt: skip
-        """Answer a click that is on disk. `form`: the request's method, whether it asks for the click's id in place of
-        a redirect, and when it began."""
-        method, asks_for_id, began = form
+        """Answer a click that is on disk. `asks_for_id`: with the click's id in place of a redirect; `began`: when the
+        request did, for its trace."""
         messages: Sequence[Any]
         try:
             url = job.url()
@@ -297,22 +297,23 @@ class Clicks:
 
     def _cookies(self, job: CampaignJob, remembered: Remembered | None) -> Sequence[str]:
         """Nothing for machines, and nothing that the visitor has already."""
-        click, make = job.click, self._cookie_factory.remembered
+        click, make = job.click, self._cookie_factory
         if click.bot:
             return ()
         path = "/c/" if click.campaign_id else "/go/"
         recognition = job.campaign.recognition
-        seconds = recognition.seconds if recognition is not None else DAY_SECONDS
-        cookies = []
         if remembered is None and recognition is None:
-            cookies.append(self._cookie_factory.first(job.place, job.word, click.offer_id, path=path))
-        elif remembered is None or remembered.offer_id != click.offer_id:
-            first = remembered.click if remembered else job.word
-            cookies.append(make(job.place, first, job.offers_seen(), path=path, seconds=seconds))
-        if job.further is not None and job.further.scope and not job.further.known:
-            cookies.append(make(click.scope, job.word, (click.offer_id,), path=path, seconds=seconds))
-        if click.campaign_id and click.site_id and not click.offer_id:
-            cookies.append(self._cookie_factory.carried(job.word))
+            cookies = [make.first(job.place, job.word, click.offer_id, path)]
+        else:
+            seconds = recognition.seconds if recognition is not None else DAY_SECONDS
+            cookies = []
+            if remembered is None or remembered.offer_id != click.offer_id:
+                first = remembered.click if remembered else job.word
+                cookies.append(make.remembered(job.place, first, job.offers_seen(), path=path, seconds=seconds))
+            if job.further is not None and job.further.scope and not job.further.known:
+                cookies.append(make.remembered(click.scope, job.word, (click.offer_id,), path=path, seconds=seconds))
+        if click.site_id and click.campaign_id and not click.offer_id:
+            cookies.append(make.carried(job.word))
         return cookies
 
     def _redirect_after_failure(

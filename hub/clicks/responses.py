@@ -40,14 +40,13 @@ def redirection(url: str, cookies: Iterable[str] = ()) -> Answer:
 
 
 class Added:
-    """Headers that every answer is to carry, also as the lines of an answer's head."""
+    """Headers that every answer is to carry; `lines` are those of a redirect's head but for where it leads."""
 
-    __slots__ = ("count", "headers", "lines")
+    __slots__ = ("headers", "lines")
 
     def __init__(self, headers: Headers = ()) -> None:
         self.headers = headers
-        self.count = len(headers)
-        self.lines = b"".join(b"%b: %b\r\n" % header for header in headers).decode("ascii")
+        self.lines = tuple((b"%b: %b" % header).decode("ascii") for header in (_NO_STORE, _EMPTY, *headers))
 
 
 NOTHING_ADDED = Added()
@@ -55,11 +54,10 @@ NOTHING_ADDED = Added()
 
 def redirection_at_once(url: str, cookies: Sequence[str], added: Added) -> dict[str, Any]:
     """The same, with the values of cookies, as the one message that a `send` of hub.web.listener takes as well."""
-    lines = f"location: {url}\r\ncache-control: no-store\r\ncontent-length: 0\r\n{added.lines}"
+    lines = [f"location: {url}", *added.lines]
     for cookie in cookies:
-        lines += f"set-cookie: {cookie}\r\n"
-    count = 3 + added.count + len(cookies)
-    return {"type": "http.response.whole", "status": 302, "lines": lines.encode("ascii", "ignore"), "count": count}
+        lines.append(f"set-cookie: {cookie}")
+    return {"type": "http.response.whole", "status": 302, "lines": lines}
 
 
 def with_headers(answer: Answer, added: Headers) -> Answer:
@@ -124,7 +122,7 @@ class CookieFactory:
         """First click and offers seen at a place (storage.ledger.clicks.visitor)."""
         return f"cf{place}={cookie_text(word, offers)}; Max-Age={seconds}; Path={path}{self._rest}"
 
-    def first(self, place: int, word: str, offer_id: int, *, path: str) -> str:
+    def first(self, place: int, word: str, offer_id: int, path: str) -> str:
         """The same of a visitor's first click, for a day: what most clicks set."""
         return f"cf{place}={word}-{offer_id}{self._day[path]}"
 

@@ -12,6 +12,7 @@ import logging
 import math
 import select
 from collections import deque
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -243,12 +244,17 @@ class Connection(HttpToolsProtocol):
                 "type": "http", "http_version": "1.1", "method": "GET", "path": path.decode("ascii"),
                 "query_string": query, "headers": headers, "client": self.client,
             }  # fmt: skip
-            self._fast.response_complete = False
-            self.cycle = self._fast
-            if self._fast_response(scope):
-                self._place = _IN_BODY
-                return
-            self._fast.response_complete = True
+            fast = self.cycle = self._fast
+            fast.response_complete = False
+            try:
+                if self._try_fast_path(scope, self._answer):
+                    self._place = _IN_BODY
+                    return
+            except Exception as error:
+                log.error("a request could not be handled", exc_info=error)
+                fast.response_complete = True
+                raise Refused(500) from None
+            fast.response_complete = True
             self.cycle = cycle
         elif version not in _VERSIONS or len(self.pipeline) >= MOST_AHEAD:
             raise Refused(400)
@@ -261,14 +267,6 @@ class Connection(HttpToolsProtocol):
         lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
         lines += (b"%s: %s" % header for header in self.headers if header[0] != b"upgrade")
         self._asks_upgrade = b"\r\n".join(lines) + b"\r\n\r\n"
-
-    def _fast_response(self, scope: Any) -> bool:
-        try:
-            return bool(self._try_fast_path(scope, self._answer))
-        except Exception as error:
-            log.error("a request could not be handled", exc_info=error)
-            self._fast.response_complete = True
-            raise Refused(500) from None
 
     def _bound_head(self) -> None:
         """Raises Refused if the head is too large: what has come may hold a part of the body besides."""
@@ -322,16 +320,15 @@ class Connection(HttpToolsProtocol):
         start = fast.start
         if start is not None:
             fast.start = None
-            headers = start["headers"]
-            lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-            self._answer_whole(start["status"], lines, len(headers), message["body"])
+            lines = [(b"%b: %b" % header).decode("latin-1") for header in start["headers"]]
+            self._answer_whole(start["status"], lines, message["body"], "latin-1")
         elif message["type"] == "http.response.whole":
-            self._answer_whole(message["status"], message["lines"], message["count"], b"")
+            self._answer_whole(message["status"], message["lines"], b"", "ascii")
         else:
             fast.start = message
 
-    def _answer_whole(self, status: int, lines: bytes, count: int, body: bytes) -> None:
-        """`lines` are those of the headers, so many."""
+    def _answer_whole(self, status: int, lines: Sequence[str], body: bytes, coding: str) -> None:
+        """`lines` are those of the headers."""
         fast = self._fast
         fast.response_complete = True
         if fast.disconnected:
@@ -339,13 +336,15 @@ class Connection(HttpToolsProtocol):
         unread = self._place == _IN_BODY and self.cycle is fast
         if unread:  # a client that asked whether to send the body may leave it out
             fast.keep_alive = False
-        if lines.count(b"\n") != count or lines.count(b"\r") != count:
+        text = "".join(lines)
+        if "\n" in text or "\r" in text:
             log.error("an answer whose headers hold line breaks was not sent")
             self._refuse(500)
             self.transport.close()
             return
         closing = b"" if fast.keep_alive else _CLOSING
-        self.transport.write(b"".join((STATUS_LINE[status], self.server_state.date, lines, closing, b"\r\n", body)))
+        head = "\r\n".join((*lines, "")).encode(coding, "ignore")
+        self.transport.write(b"".join((STATUS_LINE[status], self.server_state.date, head, closing, b"\r\n", body)))
         if unread:
             self._waits_since = self.loop.time()
         elif not fast.keep_alive:

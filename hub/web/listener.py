@@ -27,8 +27,8 @@ class Listener:
 
     If it has a method `try_fast_path(scope, send)`, it is called first with requests without a body: it may answer by
     calling `send` twice, now or later, without awaiting it; False if the application is to be called. An answer
-    without a body may be one message, `http.response.whole`: `lines` are its headers as they are sent, `count` how
-    many they are.
+    without a body may be one message, `http.response.whole`: `lines` are its headers as texts, of which what is not
+    ASCII is left out.
     """
 
     def __init__(self, application: Any, *, host: str, port: int) -> None:

@@ -88,8 +88,7 @@ async def taken(d: ClickDeployment, code: str, *hosts: tuple[bytes, bytes], meth
     await complete.wait()
     start = sent[0]
     if "lines" in start:  # a redirect in one message
-        start["headers"] = [tuple(line.split(b": ", 1)) for line in start["lines"].splitlines()]
-        assert start["count"] == len(start["headers"]) == start["lines"].count(b"\r\n")
+        start["headers"] = [tuple(line.encode("ascii", "ignore").split(b": ", 1)) for line in start["lines"]]
     assert header(start, b"x-always") == b"yes"
     return start
 

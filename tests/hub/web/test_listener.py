@@ -47,8 +47,8 @@ class Application:
         async def answer() -> None:
             await self.go.wait()
             if scope["path"] == "/taken/whole":
-                lines = b"location: %b\r\ncontent-length: 0\r\n" % value
-                send({"type": "http.response.whole", "status": 302, "lines": lines, "count": 2})
+                lines = f"location: {value.decode()}", "content-length: 0"
+                send({"type": "http.response.whole", "status": 302, "lines": lines})
                 return
             send({"type": "http.response.start", "status": 302, "headers": headers})
             send({"type": "http.response.body", "body": b""})
