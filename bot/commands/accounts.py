@@ -176,7 +176,7 @@ async def _prepare_edit(ctx: Context, new: AccountEdit) -> tuple[Checked, Sample
         return None
     async with ctx.database.read() as tx:
         row = await names.find(tx, table, ctx.team_id, new.account[0], field="account")
-        checked = check_edit(ctx, new, row.platform, accounts.opened(ctx.box, row))
+        checked = check_edit(ctx, new, row.platform, accounts.readable(ctx.box, row))
         await _refuse_connected(ctx, tx, checked, force=new.force, but=row.id)
     return checked, await _probed(ctx, checked) if new.test and checked.has_api and checked.login_changed else None
 
@@ -195,7 +195,9 @@ async def edit_account(ctx: Context, new: AccountEdit) -> AccountShown | BulkCha
 
 async def _edited(ctx: Context, row: Row[Any], new: AccountEdit) -> AccountShown:
     sample = ctx.prepared[1] if ctx.prepared else None
-    checked = check_edit(ctx, new, row.platform, accounts.opened(ctx.box, row))  # it may have changed during the login
+    checked = check_edit(
+        ctx, new, row.platform, accounts.readable(ctx.box, row)
+    )  # it may have changed during the login
     await _refuse_connected(ctx, ctx.tx, checked, force=new.force, but=row.id)
     before = accounts.shown(ctx.box, row)
     values = {**accounts.sealed(ctx.box, checked.login), **await read_sorting(ctx, new, row)}
@@ -312,7 +314,7 @@ async def _refuse_connected(ctx: Context, tx: Any, checked: Checked, *, force: b
         return
     query = select(table).where(table.c.team_id == ctx.team_id, table.c.platform == checked.platform, table.c.id != but)
     for row in await tx.execute(query):
-        if same_login(login, accounts.opened(ctx.box, row), dates=checked.url_dates):
+        if same_login(login, accounts.readable(ctx.box, row), dates=checked.url_dates):
             raise Refused(
                 f"{checked.login_field}: account {row.name} ({row.code}) has this login already, and its revenue would "
                 "count twice. Say force=true to connect it all the same",

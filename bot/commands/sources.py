@@ -161,7 +161,10 @@ async def edit_source(ctx: Context, new: SourceEdit) -> Source | BulkChange[Sour
 async def _edited(ctx: Context, row: Row[Any], new: SourceEdit) -> Source:
     before = (await sources.shown(ctx.tx, ctx.box, [row]))[0]
     templates, credentials = separate_credentials({**row.postbacks, **read_postbacks(new, row.postbacks)})
-    settings = {**sources.settings_of(ctx.box, row), **credentials, **read_settings(new.settings)}
+    given = read_settings(new.settings)
+    replaced = given or credentials
+    stored = ctx.box.open_or(row.credentials_secret, {}) if replaced else sources.settings_of(ctx.box, row)
+    settings = {**stored, **credentials, **given}
     postbacks = {event: template for event, template in templates.items() if template.get("url") != "-"}
     lacking = sources.missing(postbacks, row.options.get("needs", ()), settings)
     values: dict[str, Any] = {

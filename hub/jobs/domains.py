@@ -6,7 +6,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-import structlog
 from sqlalchemy import Row
 
 from connectors.domains.lookup import Found, Lookup, resolved
@@ -16,11 +15,10 @@ from hub.requests.hosts import CHALLENGE, challenge
 from hub.runtime.runtime import Runtime
 from storage.catalogue import domains
 from storage.catalogue.domains import LIVE, VERIFIED, Step, with_step
-from storage.db import config_version
+from storage.db import config_version, tasks
 from storage.ledger.errors import ConnectorError
 
 GIVE_UP = 700  # tries: about a fortnight
-_log = structlog.get_logger()
 
 
 class Tools(msgspec.Struct, frozen=True):
@@ -40,7 +38,9 @@ async def tick(runtime: Runtime, tools: Tools | None = None) -> int:
     claimed = await runtime.database.run(lambda tx: domains.due(tx, now))
     async with Http(allow_private=runtime.settings.allow_private_hosts, seconds=10.0) as http:
         shared_tools = tools or Tools(http, Lookup(allow_private=runtime.settings.allow_private_hosts))
-        await asyncio.gather(*(_advance(runtime, shared_tools, row) for row in claimed))
+        ended = await asyncio.gather(*(_advance(runtime, shared_tools, row) for row in claimed), return_exceptions=True)
+    for fault in filter(None, ended):
+        raise fault
     return len(claimed)
 
 
@@ -48,8 +48,11 @@ async def _advance(runtime: Runtime, tools: Tools, row: Row[Any]) -> None:
     values: dict[str, Any]
     try:
         values = await _next(runtime, tools, row)
+        tasks.monitor.succeeded(f"domain {row.name}")
     except Exception as error:
-        _log.error("a domain's step failed", domain=row.name, error=type(error).__name__, exc_info=error)
+        if tasks.database_fault(error):
+            raise
+        tasks.monitor.failed(f"domain {row.name}", error)
         values = {"state": {**row.state, "tries": int(row.state.get("tries", 0)) + 1}}
         values["next_step_at"] = runtime.clock() + pause(values["state"]["tries"])
     if row.status != LIVE:

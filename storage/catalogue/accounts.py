@@ -10,8 +10,9 @@ from sqlalchemy import ColumnElement, Row, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.catalogue.groups import ACTIVE, ARCHIVED, Sorted, sorting_of
-from storage.db.secrets import Box, new_key
+from storage.db.secrets import UNREADABLE, Box, new_key
 from storage.ledger.credentials import hide_credentials
+from storage.ledger.errors import CasinoFluxError
 from storage.tables import accounts, offers, revenue
 
 _HIDDEN_OPTIONS = ("hmac_sealed", "hmac_secret")
@@ -82,26 +83,37 @@ def sealed(box: Box, login: Login) -> dict[str, Any]:
 
 def opened(box: Box, row: Row[Any]) -> Login:
     """The login of an account's row. Raises CasinoFluxError when it was sealed under another key."""
+    if not _opens(box, row):
+        raise CasinoFluxError(UNREADABLE)
+    return readable(box, row)
+
+
+def readable(box: Box, row: Row[Any]) -> Login:
+    """The login of an account's row, without what was sealed under another key."""
     return Login(
         timezone=row.timezone,
         currency=row.currency,
         base_url=row.base_url,
-        report_url=box.open(row.report_url_secret) if row.report_url_secret else None,
-        credentials=box.open(row.credentials_secret) if row.credentials_secret else {},
+        report_url=box.open_or(row.report_url_secret, None),
+        credentials=box.open_or(row.credentials_secret, {}),
         options=row.options or {},
     )
 
 
+def _opens(box: Box, row: Row[Any]) -> bool:
+    return box.opens(row.report_url_secret, row.credentials_secret)
+
+
 def shown(box: Box, row: Row[Any]) -> Account:
     """An account as faces show it."""
-    login = opened(box, row)
+    login = readable(box, row)
     return Account(
         id=row.id, name=row.name, code=row.code, platform=row.platform, base_url=row.base_url,
         has_report_url=row.report_url_secret is not None, credentials=sorted(login.credentials),
         timezone=row.timezone, currency=row.currency, sync_hour=row.sync_hour,
         options=hide_credentials(_public(row.options or {})),
         status=ARCHIVED if row.archived_from else "paused" if row.paused_at else ACTIVE,
-        paused_why=row.paused_why, error=row.error,
+        paused_why=row.paused_why, error=row.error or (None if _opens(box, row) else UNREADABLE),
         last_success_at=row.last_success_at, next_sync_at=None if row.paused_at else row.next_sync_at,
         **sorting_of(row),
     )  # fmt: skip

@@ -9,7 +9,7 @@ from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.catalogue.groups import ACTIVE, ARCHIVED, Sorted, sorting_of
-from storage.db.secrets import Box
+from storage.db.secrets import UNREADABLE, Box
 from storage.ledger.clicks.placements import placement_sub
 from storage.ledger.credentials import hide_credentials
 from storage.ledger.outbound.templates import placeholders
@@ -96,10 +96,13 @@ async def shown(tx: AsyncConnection, box: Box, rows: Sequence[Row[Any]]) -> list
 
 
 def _shown(box: Box, row: Row[Any], unreplaced: dict[str, int]) -> Source:
-    settings = settings_of(box, row)
-    lacking = missing(row.postbacks, row.options.get("needs", ()), settings)
+    settings = box.open_or(row.credentials_secret, {})
+    opens = box.opens(row.credentials_secret)
+    lacking = missing(row.postbacks, row.options.get("needs", ()), settings) if opens else []
     placement = placement_sub(row.options)
     warnings = [f"postbacks are off until these are given: {', '.join(lacking)}"] if lacking else []
+    if not opens:
+        warnings.append(f"{UNREADABLE}: give them again with 'source edit {row.code} settings='")
     if not row.postbacks:
         warnings.append("no postback template: this source receives no conversions")
     costs = row.options.get("costs") or {}

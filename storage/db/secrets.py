@@ -12,6 +12,8 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from storage.ledger.errors import CasinoFluxError
 
+UNREADABLE = "stored credentials cannot be read: CASINOFLUX_SECRET_KEY is not the key they were saved with"
+
 
 class Box:
     """Encrypts with Fernet under keys derived from CASINOFLUX_SECRET_KEY; derives keys for other uses.
@@ -46,9 +48,18 @@ class Box:
         try:
             return msgspec.json.decode(self._all.decrypt(sealed.encode()))
         except InvalidToken:
-            raise CasinoFluxError(
-                "stored credentials cannot be read: CASINOFLUX_SECRET_KEY is not the key they were saved with"
-            ) from None
+            raise CasinoFluxError(UNREADABLE) from None
+
+    def open_or(self, sealed: str | None, default: Any) -> Any:
+        """The secret; `default` where there is none, or no key opens it."""
+        with suppress(CasinoFluxError):
+            return self.open(sealed) if sealed else default
+        return default
+
+    def opens(self, *sealed: str | None) -> bool:
+        """Whether all of these that are set can be opened."""
+        unreadable = object()
+        return all(self.open_or(secret, unreadable) is not unreadable for secret in sealed if secret)
 
 
 def secret_keys(setting: str) -> list[str]:

@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 
 from storage.db.unavailable import is_unavailable, plain_words
+from storage.ledger.errors import CasinoFluxError
 
 log = structlog.get_logger()
 
@@ -80,7 +81,7 @@ class TaskMonitor:
             tasks = ", ".join(sorted(fault.tasks | {name}))
             log.error("the database cannot be used", error=short(error), times=fault.times, tasks=tasks)
         else:
-            details = {"exc_info": error} if first else {}
+            details = {"exc_info": error} if first and not isinstance(error, CasinoFluxError) else {}
             log.error("a background task failed", task=name, error=short(error), times=fault.times, **details)
         fault.times, fault.logged = 0, True
 

@@ -11,7 +11,7 @@ from bot.forms.source_forms import separate_credentials
 from connectors.sources import presets
 from storage.catalogue import sources
 from storage.db.secrets import Box
-from storage.ledger.errors import Refused
+from storage.ledger.errors import CasinoFluxError, Refused
 from storage.ledger.outbound.templates import reveal
 from storage.tables import audits, metadata
 from storage.tables import sources as table
@@ -155,3 +155,20 @@ async def test_a_rule_for_answers_is_kept_with_its_template(opened: Opened) -> N
         await say.tell("source add", name="ads", postbacks={"deposit": {"url": URL, "success": rule}})
         shown = (await say("source show ads"))["postbacks"]["deposit"]["success"]
         assert shown == {"contains": ["OK"], "json_equals": {"result.code": 0}}
+
+
+async def test_unreadable_settings_hide_no_source_and_can_be_given_again(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await say("source add other")
+        await say.tell("source add", name="ads", registration=URL)
+        elsewhere = Box("another key").seal({"registration_token": "old"})
+        async with say.database.begin() as tx:
+            await tx.execute(table.update().where(table.c.code == "ads").values(credentials_secret=elsewhere))
+        listed = {item["code"]: item["warnings"] for item in (await say("source list"))["items"]}
+        assert (set(listed), "CASINOFLUX_SECRET_KEY" in str(listed["other"])) == ({"ads", "other"}, False)
+        assert "CASINOFLUX_SECRET_KEY" in str(listed["ads"])
+        with pytest.raises(CasinoFluxError, match="CASINOFLUX_SECRET_KEY"):
+            await say.tell("source edit", source="ads", name="Renamed")
+        again = await say.tell("source edit", source="ads", registration=URL)
+        assert "CASINOFLUX_SECRET_KEY" not in str(again.warnings)
+        assert (await sealed(say, "ads"))[1] == {"registration_token": "s3cr3t-one"}

@@ -5,15 +5,16 @@ from datetime import date
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from bot.core.arguments import MissingFields
 from bot.forms import account_forms
 from connectors import registry
 from connectors.platforms import csv_upload
 from hub.cli.standins.web import StubAnswer
+from storage.db.secrets import Box
 from storage.ledger.errors import Refused
-from storage.tables import revenue
+from storage.tables import accounts, revenue
 from tests.hub.syncing import Hub, hub, programme
 from tests.standins.market import Figures, served_market
 from tests.standins.serving import answering
@@ -255,3 +256,23 @@ async def figures_of(team: Hub) -> tuple[int, int]:
     async with team.runtime.database.read() as tx:
         row = (await tx.execute(select(*columns))).one()
         return row[0], row[1]
+
+
+async def test_an_unreadable_login_stops_no_other_account_and_can_be_given_again(opened: Callable[[], Any]) -> None:
+    with programme() as casino:
+        async with hub(opened) as team:
+            for name in ("Main", "Other"):
+                await team.say(f"account add affilka name={name} base_url={casino.url} token={TOKEN}", force=True)
+            sealed_elsewhere = Box("another key").seal({"token": TOKEN})
+            async with team.runtime.database.begin() as tx:
+                unreadable = accounts.c.code == "main"
+                await tx.execute(update(accounts).where(unreadable).values(credentials_secret=sealed_elsewhere))
+            listed = {item["code"]: item["error"] for item in (await team.say("account list"))["items"]}
+            assert (listed["other"], "CASINOFLUX_SECRET_KEY" in listed["main"]) == (None, True)
+            assert "CASINOFLUX_SECRET_KEY" in (await team.say("account show main"))["error"]
+            with pytest.raises(MissingFields):
+                await team.say("account edit main sync_hour=5")
+            with pytest.raises(Refused, match="has this login already"):
+                await team.say(f"account add affilka name=Third base_url={casino.url} token={TOKEN}")
+            again = await team.say(f"account edit main token={TOKEN} force=true")
+            assert (again["credentials"], again["error"]) == (["token"], None)

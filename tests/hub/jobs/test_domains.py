@@ -9,13 +9,17 @@ from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import select, update
+from structlog.testing import capture_logs
 
 from connectors.domains.lookup import Lookup
 from connectors.http import Answer, Http
 from hub.jobs import domains
 from hub.jobs.domains import Tools
+from storage.db import tasks
+from storage.db.secrets import Box
 from storage.ledger.errors import Refused
 from storage.tables import domains as domain_table
+from storage.tables import registrars
 from tests.hub.asgi import fetch
 from tests.hub.sites.test_sites import Team, at_work, published
 from tests.standins.dns import NameServer
@@ -136,6 +140,40 @@ async def test_a_live_domain_is_watched(opened: Callable[[], Any]) -> None:
         result = await step(team, here)
         assert not result.health["ok"]
         assert result.health["error"].startswith(f"browsers warn of {NAME} (social engineering)")
+
+
+async def test_a_key_that_cannot_be_read_stops_no_check_of_a_domain(opened: Callable[[], Any]) -> None:
+    async with at_work(opened) as team, NameServer({}) as names, listening(team) as port:
+        await published(team)
+        await team.say(f"domain add {NAME} site=top")
+        here = tools(port, names)
+        assert (await step(team, here)).status == "live"
+        await team.say("registrar add google kind=safe_browsing api_key=k base_url=http://127.0.0.1:1/")
+        async with team.runtime.database.begin() as tx:
+            elsewhere = Box("another key").seal({"api_key": "k"})
+            await tx.execute(update(registrars).values(credentials_secret=elsewhere))
+        assert (await step(team, here)).health["ok"]
+        assert not (await step(team, tools(1, names))).health["ok"], "that it is away is noticed"
+
+
+async def test_a_step_that_fails_is_logged_once_a_minute_and_named_until_one_succeeds(
+    opened: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "monitor", tasks.TaskMonitor())
+    async with at_work(opened) as team, NameServer({}) as names:
+        await team.say(f"domain add {NAME}")
+
+        async def fails(*_arguments: object) -> dict[str, Any]:
+            raise KeyError("quote")
+
+        with monkeypatch.context() as broken, capture_logs() as lines:
+            broken.setattr(domains, "verify", fails)
+            for _ in range(3):
+                await step(team, tools(1, names))
+        assert [line["event"] for line in lines if "domain" in str(line)] == ["a background task failed"]
+        assert f"domain {NAME}" in tasks.monitor.failing()
+        await step(team, tools(1, names))
+        assert tasks.monitor.failing() == {}
 
 
 async def test_dead_name_servers_are_told_and_asked_again(opened: Callable[[], Any]) -> None:
