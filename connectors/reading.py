@@ -256,14 +256,22 @@ def flat(record: Record, before: str = "") -> Record:
     return out
 
 
-def xml_of(body: bytes, connection: Connection) -> ElementTree.Element:
-    """XML without a document type: entities are never declared, so never expanded. Raises ConnectorError."""
-    not_html(body, connection)
+def xml_root(body: bytes) -> ElementTree.Element:
+    """XML without a document type: entities are never declared, so never expanded. Raises ConnectorError for one, and
+    ElementTree.ParseError for what is no XML, such as a web page."""
     text = re.sub(r"^\s*<\?xml[^>]*\?>", "", decoded(body))
+    if re.match(r"\s*<!DOCTYPE\s+html", text, re.IGNORECASE):
+        raise ElementTree.ParseError("a web page")
     if re.search(r"<!\s*(DOCTYPE|ENTITY)", text, re.IGNORECASE):
-        raise ConnectorError("the platform sent XML with a document type, which we do not read", raw=body)
+        raise ConnectorError("the answer is XML with a document type, which we do not read", raw=body)
+    return ElementTree.fromstring(text)  # noqa: S314 - declarations were refused above
+
+
+def xml_of(body: bytes, connection: Connection) -> ElementTree.Element:
+    """The XML that a platform sent. Raises ConnectorError."""
+    not_html(body, connection)
     try:
-        return ElementTree.fromstring(text)  # noqa: S314 - declarations were refused above
+        return xml_root(body)
     except ElementTree.ParseError:
         raise ConnectorError(
             f"the platform sent XML that cannot be read ({snippet(body, connection)})", raw=body, cut_off=True

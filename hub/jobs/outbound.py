@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.http import Http
+from connectors.redaction import redact
 from connectors.sources import WITH_TOKEN, build, read_token, token_request
 from hub.postbacks import handler
 from hub.runtime.runtime import Runtime
@@ -226,11 +227,11 @@ class DeliveryRun:
             log.error("postback to a source could not be sent", id=postback.id, error=type(error).__name__)
             return self._failed(postback, f"could not be sent: {type(error).__name__}")
         fault = taken(answer.status, answer.body, request.success)
-        text = _hidden(answer.body.decode("utf-8", errors="replace"), secrets)
+        text = redact(answer.body.decode("utf-8", errors="replace"), secrets)
         if fault is None:
             return Attempt(outbound_id=postback.id, at=self._runtime.clock(), status=answer.status, answer=text)
         return self._failed(
-            postback, _hidden(fault, secrets), status=answer.status, answer=text, wait=answer.retry_after
+            postback, redact(fault, secrets), status=answer.status, answer=text, wait=answer.retry_after
         )
 
     def _settings(self, postback: Claimed) -> Mapping[str, str]:
@@ -296,10 +297,3 @@ def ready(postback: Claimed, settings: Mapping[str, str], now: datetime) -> tupl
 def _per_second(postback: Claimed) -> float | None:
     rate: float | None = postback.options.get("per_second")
     return rate or None
-
-
-def _hidden(text: str, secrets: list[str]) -> str:
-    for secret in secrets:
-        if len(secret) >= 4:
-            text = text.replace(secret, "•••")
-    return text

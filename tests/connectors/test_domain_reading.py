@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from connectors.domains import dns, rdap
 from connectors.domains.base import registered_until
 from connectors.domains.registry import registrar
+from connectors.reading import xml_root
 from storage.ledger.errors import ConnectorError, Refused
 from storage.ledger.hostnames import bought, is_bare, within
 
@@ -74,3 +75,11 @@ def test_a_day_that_a_registrar_writes_otherwise_does_not_fail_a_paid_order() ->
     read = ("2027-10-01 12:00:00", "2027-10-01T00:00:00Z", "10/01/2027", "1 Oct 2027")
     assert {registered_until(text) for text in read} == {date(2027, 10, 1)}
     assert {registered_until(text) for text in (None, "", "soon", "0000-00-00 00:00:00")} == {None}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_xml_with_entities_is_refused_in_every_encoding(encoding: str) -> None:
+    bomb = '<!doctype a [<!ENTITY b "bb"><!ENTITY c "&b;&b;">]><a>&c;</a>'.encode(encoding)
+    with pytest.raises(ConnectorError, match="document type"):
+        xml_root(bomb)
+    assert xml_root('<?xml version="1.0" encoding="utf-16"?><a>ok</a>'.encode(encoding)).text == "ok"

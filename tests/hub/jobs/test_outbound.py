@@ -161,6 +161,24 @@ async def test_the_accounts_own_values_are_filled_in_late_and_kept_out_of_sight(
         assert standin.received[0]["query"]["key"] == "top-secret"
 
 
+@pytest.mark.parametrize("echo", ["top secret/1", "top%20secret%2F1", "top+secret%2F1"])
+async def test_an_answer_that_repeats_a_secret_is_kept_without_it(
+    opened: Callable[[], Any], source: tuple[TrafficSource, str], echo: str
+) -> None:
+    standin, url = source
+    sealed = Box("k" * 32).seal({"key": "top secret/1"})
+    async with told(opened, {"registration": template(url, "&key={KEY}")}, credentials_secret=sealed) as (
+        runtime, scene, _,
+    ):  # fmt: skip
+        async with runtime.database.begin() as tx:
+            await scene.post(tx, f"click_id={await scene.click(tx)}&event=reg")
+        standin.failing = {"status": 400, "times": 1, "body": f"no such key: {echo}"}
+        await outbound_job.tick(runtime)
+        async with runtime.database.read() as tx:
+            result = (await delivery_log.history(tx, scene.team_id))[0]
+        assert (result.status, result.answer) == (400, "no such key: •••")
+
+
 async def test_private_addresses_are_refused_and_not_tried_again(
     opened: Callable[[], Any], source: tuple[TrafficSource, str]
 ) -> None:
