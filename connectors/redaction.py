@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable
 from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
 
-HIDDEN = "•••"
+from storage.ledger.credentials import HIDDEN
+
 _SECRET_NAME = re.compile(r"(?i)(token|key|secret|pass|auth|sign|credential|session)")
 
 

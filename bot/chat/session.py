@@ -40,6 +40,7 @@ from storage.db import config_version
 from storage.db.engine import Database
 from storage.db.report_database import ReportDatabase
 from storage.db.secrets import Box
+from storage.ledger.credentials import HIDDEN
 from storage.ledger.errors import CasinoFluxError, Refused
 from storage.ledger.rate_limit import RateLimit
 from storage.people import audits, people
@@ -302,7 +303,7 @@ def without_secrets(command: Command, arguments: dict[str, Any], text: str) -> s
     for name in secret_fields(command.parameters):
         value = str(arguments.get(name) or "").strip()
         if len(value) > 3:
-            text = text.replace(value, "•••")
+            text = text.replace(value, HIDDEN)
     return text
 
 

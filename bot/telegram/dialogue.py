@@ -23,6 +23,7 @@ from bot.telegram import post
 from bot.telegram.html import Key, keyboard
 from storage.chat import dialogues
 from storage.chat.dialogues import Dialogue
+from storage.ledger.credentials import HIDDEN
 
 ON_A_PAGE = 8
 QUESTION_OVER = "This question is over, or was asked of someone else: send the command yourself."
@@ -92,7 +93,7 @@ class DialogueRunner:
         question = _question(command, state.asking)
         if question.kind == "secret":
             await self.hide(message)
-        await self._close(room, state, "•••" if question.kind == "secret" else text)
+        await self._close(room, state, HIDDEN if question.kind == "secret" else text)
         state.message_id = 0
         await self._take(room, actor, command, state, _value(question, text.strip()))
         return True
