@@ -81,7 +81,7 @@ def _preset(name: str, preset: Mapping[str, Any]) -> Iterator[str]:
         )
         yield f"- {event}: {description}"
     if rules := {_rule(template["success"]) for template in preset["postbacks"].values() if template.get("success")}:
-        yield f"- taken as told only by an answer {' or '.join(sorted(rules))}"
+        yield f"- counts as received only by an answer {' or '.join(sorted(rules))}"
     if preset["settings"]:
         yield f"- settings: {', '.join(f'`{setting}`' for setting in preset['settings'])}"
     if name in COST_APIS:

@@ -95,7 +95,7 @@ def test_thirty_sources_have_their_macros_and_a_postback() -> None:
     assert len(ready) >= 30
     for preset in presets().values():
         assert preset["verified"].startswith(VERIFIED)
-        by_cabinet = "cabinet" in preset.get("note", "") or "cannot be told" in preset.get("note", "")
+        by_cabinet = "cabinet" in preset.get("note", "") or "cannot be sent" in preset.get("note", "")
         assert preset["postbacks"] or by_cabinet, preset["title"]
         named = {**preset["parameters"], **preset["options"]["macros"]}
         unknown = any(words in preset.get("note", "") for words in ("campaign form", "no click id", "from the cabinet"))
