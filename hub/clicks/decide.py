@@ -25,7 +25,7 @@ class CampaignJob(ClickJob):
         "seconds", "word",
     )  # fmt: skip
 
-    def __init__(self, state: State, campaign: CampaignPlan, click: Click, *, seconds: float) -> None:
+    def __init__(self, state: State, campaign: CampaignPlan, click: Click, seconds: float) -> None:
         self.click = click
         self.visitor_id = self.previous_day_visitor_id = self.bound = 0
         self.further = None
@@ -205,8 +205,8 @@ class SiteJob(CampaignJob):
 
     __slots__ = ("_clicked", "_site")
 
-    def __init__(self, state: State, site: SitePlan, offer_id: int, click: Click, *, seconds: float) -> None:
-        super().__init__(state, state.no_campaign(site), click, seconds=seconds)
+    def __init__(self, state: State, site: SitePlan, offer_id: int, click: Click, seconds: float) -> None:
+        super().__init__(state, state.no_campaign(site), click, seconds)
         self._site = site
         self._clicked = offer_id
 

@@ -349,7 +349,7 @@ class Clicks:
             self.state.click_ids.make(), plan.team_id, plan.id, plan.site.id if plan.site else 0, plan.source.id,
             self.state.hour(self.state.seconds()), answers.UNREAD,
         )  # fmt: skip
-        return FailedJob(self.state, plan, click, seconds=self.state.seconds())
+        return FailedJob(self.state, plan, click, self.state.seconds())
 
     async def _outgoing(self, scope: Any, send: Any, site_code: str, offer_code: str) -> None:
         plans = self.state.plans

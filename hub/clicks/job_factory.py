@@ -70,11 +70,7 @@ class ClickJobFactory:
         if self._keeps_prefix:
             click.ip_prefix = prefix(address)
             click.wide = True
-        job = (
-            SiteJob(state, at[0], at[1], click, seconds=seconds)
-            if at
-            else CampaignJob(state, plan, click, seconds=seconds)
-        )
+        job = SiteJob(state, at[0], at[1], click, seconds) if at else CampaignJob(state, plan, click, seconds)
         if asks := plan.rotation.asks:
             if "ip" in asks:
                 job.address = address

@@ -70,7 +70,7 @@ def _job(d: ClickDeployment, plan: CampaignPlan, chance: Random) -> CampaignJob:
         referrer=chance.choice(("", "https://www.example.test/x", "https://a.b.test/y")),
         subs=(chance.choice(("a", "bc", "abc", "ab", "")), chance.choice(("zone1", "zone2", "zone20", "")), *[""] * 8),
     )  # fmt: skip
-    job = CampaignJob(d.clicks.state, plan, click, seconds=d.clicks.state.seconds())
+    job = CampaignJob(d.clicks.state, plan, click, d.clicks.state.seconds())
     job.address = chance.choice(("10.1.2.3", "10.2.2.3", "192.0.2.1", "::ffff:10.1.0.1", "2001:db8::1", ""))
     job.roll, job.bound = chance.random(), chance.choice((0, 0, *(d.made[code] for code in OFFERS)))
     return job
