@@ -254,7 +254,7 @@ _FAULTS = {  # https://www.postgresql.org/docs/current/errcodes-appendix.html
     "53100": "the disk is full: make room where the database is",
     "53200": "PostgreSQL is out of memory",
     "53300": "PostgreSQL has no connection left: raise max_connections, or end what uses them",
-    "55P03": "PostgreSQL waited for a lock longer than lock_timeout",
+    "55P03": "a lock in PostgreSQL is held from outside: end the transaction that holds it",
     "57014": "PostgreSQL broke a statement off: statement_timeout is too short, or an administrator cancelled it",
     "57P01": "PostgreSQL ended the connection: it is stopped, or an administrator did it",
     "57P02": "PostgreSQL crashed and starts again",
