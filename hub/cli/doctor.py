@@ -18,8 +18,9 @@ from hub.runtime.settings import SettingError, Settings, read_settings, unknown_
 from storage.db import pool_size
 from storage.db.engine import Database, behind_pooler
 from storage.db.pool_size import Allowance
+from storage.db.rotation import find_unreadable
 from storage.db.schema import HEAD, current, is_older
-from storage.db.secrets import secret_keys
+from storage.db.secrets import Box, secret_keys
 from storage.db.unavailable import plain_words
 
 TIMEOUT = 10.0  # seconds for one request
@@ -61,6 +62,13 @@ async def checks(settings: Settings) -> AsyncIterator[Check]:
         )  # fmt: skip
     database = await _database(settings)
     yield database
+    if database.ok and (unreadable := await _unreadable(settings)):
+        yield Check(
+            name="stored credentials", ok=False,
+            finding=f"CASINOFLUX_SECRET_KEY opens none of: {', '.join(unreadable[:5])}"
+            + (f" and {len(unreadable) - 5} more" if len(unreadable) > 5 else ""),
+            fix="set the key they were saved with, or give them again (account edit, source edit, …)",
+        )  # fmt: skip
     if database.ok and settings.database_url.startswith("postgresql"):
         async for check in _postgres(settings):
             yield check
@@ -95,6 +103,15 @@ async def _database(settings: Settings) -> Check:
             fix="run casinoflux db upgrade" if is_older(revision) else "it is a newer version's: install that one",
         )  # fmt: skip
     return Check(name=name, ok=True, finding=f"can be written, schema {revision}")
+
+
+async def _unreadable(settings: Settings) -> list[str]:
+    database = Database(settings.database_url)
+    try:
+        async with database.read() as tx:
+            return await find_unreadable(tx, Box(settings.secret_key))
+    finally:
+        await database.close()
 
 
 async def _postgres(settings: Settings) -> AsyncIterator[Check]:

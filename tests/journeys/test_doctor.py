@@ -92,3 +92,16 @@ def test_an_upgrade_is_announced_and_not_made(deploy_empty_sqlite: Deploy) -> No
     done = hub.shell("db", "upgrade", "--check")
     assert done.returncode == 1
     assert "0001" in done.stdout
+
+
+@pytest.mark.slow
+def test_credentials_of_another_key_are_named(deploy_sqlite: Deploy) -> None:
+    hub = deploy_sqlite()
+    hub.run("source", "add", "ads", "registration=https://ads.example.test/?cid={click_id}&token=s3cr3t")
+    _, checks, _ = _checks(hub)
+    assert "stored credentials" not in checks
+    hub.settings["SECRET_KEY"] = "another key of many letters"
+    code, checks, output = _checks(hub)
+    assert (code, checks["stored credentials"]["ok"]) == (1, False)
+    assert "sources 1" in checks["stored credentials"]["finding"]
+    assert "s3cr3t" not in output
