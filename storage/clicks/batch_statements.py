@@ -18,8 +18,8 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from storage.clicks.write_jobs import NOT_SHORT
 from storage.db.bulk_sql import Compiled, json_insert
+from storage.ledger.facts import SUBS
 from storage.tables import (
-    SUBS,
     budget_counts,
     cap_counts,
     click_rollup,

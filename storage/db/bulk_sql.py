@@ -1,6 +1,6 @@
 """SQL for many rows at once, without SQLAlchemy's work per row: plain tuples in, plain tuples out.
 
-Columns get what lies on disk: instants and days as numbers, JSON as text.
+Columns get what is stored: instants and days as numbers, JSON as text.
 """
 
 import asyncio
@@ -197,7 +197,7 @@ class BulkTable:
 
 
 class PlainStatement:
-    """A statement whose parameters get what lies on disk; on SQLite's direct connection it is its text alone."""
+    """A statement whose parameters get what is stored; on SQLite's direct connection it is its text alone."""
 
     def __init__(self, statement: Executable) -> None:
         self._statement = statement
@@ -361,7 +361,7 @@ class ColumnQuery:
         return select(*(func.json_group_array(column, type_=Text) for column in self._query.subquery().c))
 
     async def read(self, tx: AsyncConnection, **values: Any) -> "ReadColumns":
-        """The columns for these values of its parameters, as they lie on disk."""
+        """The columns for these values of its parameters, as they are stored."""
         if tx.dialect.name != "sqlite":
             rows = (await tx.execute(self._query, values)).all()
             columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in self._query.selected_columns]
@@ -386,7 +386,7 @@ def nullable(value: int | None) -> int:
 
 
 def as_json(value: Any) -> str:
-    """Plain JSON as it lies on disk."""
+    """Plain JSON as it is stored."""
     return msgspec.json.encode(value).decode()
 
 
@@ -469,7 +469,7 @@ class Lookup:
         return str(compiled), tuple(compiled.params[name] for name in constants)
 
     def read(self, row: Sequence[Any]) -> Sequence[Any]:
-        """A row's values, of those that lie on disk."""
+        """A row's values, of those that are stored."""
         values = list(row)
         for n, reader in self._readers:
             values[n] = reader(values[n])

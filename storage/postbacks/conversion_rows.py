@@ -12,10 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.clicks import caps
 from storage.db.bulk_sql import NO_NUMBER, BulkTable, RowBatch, as_json, nullable
 from storage.ledger.clicks.click_id import instant_of
-from storage.ledger.facts import ClickLink, Event, Outcome, Status
+from storage.ledger.facts import SUBS, ClickLink, Event, Outcome, Status
 from storage.ledger.postbacks.conversion_facts import Derived, Request
 from storage.postbacks.postback_accounts import AccountDirectory, PostbackAccount
-from storage.tables import SUBS, conversion_states, conversions, postbacks, touched
+from storage.tables import conversion_states, conversions, postbacks, touched
 from storage.tables.types import days, micros
 
 _COMPARED = ("event", "txn_id", "status", "is_ftd", "amount", "currency", "occurred_at", "day", "marks", "player_id")
@@ -156,7 +156,7 @@ _TOUCHED = BulkTable(touched, ("team_id", "day"))
 
 
 def _bulk_row(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """A conversion's row as it lies on disk."""
+    """A conversion's row as it is stored."""
     return (
         row["team_id"], row["account_id"], row["campaign_id"], row["site_id"], row["offer_id"], row["source_id"],
         row["country"] or "", row["device"] or "", *(sub or "" for sub in row["subs"]), nullable(row["click_id"]),

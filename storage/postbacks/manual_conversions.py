@@ -11,14 +11,14 @@ from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.ledger.errors import Missing
-from storage.ledger.facts import Event, Status
+from storage.ledger.facts import SUBS, Event, Status
 from storage.ledger.postbacks.decoding import Decoded
 from storage.ledger.postbacks.postback import Signal
 from storage.postbacks import conversion_rows
 from storage.postbacks.conversions import ConversionProcessor, Received, receive
 from storage.postbacks.postback_accounts import PostbackAccount
 from storage.postbacks.requests import PostbackRequest
-from storage.tables import SUBS, conversion_states, conversions
+from storage.tables import conversion_states, conversions
 
 
 class ManualConversion(msgspec.Struct, frozen=True, kw_only=True):

@@ -51,7 +51,7 @@ _PLAYERS = Lookup(
 
 
 def read_seen(row: Sequence[Any]) -> Sequence[Any]:
-    """A row of SEEN, of its values as they lie on disk."""
+    """A row of SEEN, of its stored values."""
     return _OF_TXN.read(row)
 
 

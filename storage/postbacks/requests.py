@@ -138,7 +138,7 @@ def _request_values(request: PostbackRequest) -> tuple[Any, ...]:
 
 
 def _stored_body(body: bytes) -> tuple[bytes, Any, Any]:
-    """A body as it lies in the table: itself, or its beginning, all of it compressed, and its size."""
+    """A body as it is stored: itself, or its beginning, all of it compressed, and its size."""
     if len(body) <= PLAIN_BODY:
         return body, nullable(None), nullable(None)
     return body[:SHOWN_BODY], zlib.compress(body, 1), len(body)

@@ -7,13 +7,13 @@ import msgspec
 from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.ledger.facts import Event, Status
+from storage.ledger.facts import SUBS, Event, Status
 from storage.ledger.postbacks.conversion_facts import Derived, Request
 from storage.postbacks.conversion_rows import Change, end
 from storage.postbacks.conversions import ConversionProcessor, receive
 from storage.postbacks.matching import as_request, neighbours
 from storage.postbacks.requests import Entry, as_stored
-from storage.tables import SUBS, postbacks
+from storage.tables import postbacks
 
 MARK = "withdrawn"
 

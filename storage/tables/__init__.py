@@ -1,6 +1,5 @@
 """All tables, by what they hold. `metadata` is what migrations compare against."""
 
-from storage.ledger.facts import SUBS
 from storage.tables.automations import automation_acts, automations, placement_counts, placement_cursors
 from storage.tables.base import metadata
 from storage.tables.catalogue import (
@@ -102,7 +101,6 @@ from storage.tables.traffic import (
 __all__ = [
     "MEASURES",
     "PLAYER_MEASURES",
-    "SUBS",
     "account_measures",
     "accounts",
     "alerts",
