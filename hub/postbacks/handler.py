@@ -52,6 +52,7 @@ LONGEST_UNANSWERED = 0.005  # seconds
 LOCKS_AFTER_CONFLICT = 100  # batches
 FRESH, FRESH_EVERY = timedelta(minutes=15), timedelta(seconds=2)
 OLD, OLD_EVERY = timedelta(hours=48), timedelta(minutes=10)
+UNCHECKED_SIGNATURE = "the account's signing secret cannot be read: give it again, then 'postback replay'"
 _METHODS = frozenset({"GET", "POST"})  # the others count nothing
 
 
@@ -204,9 +205,8 @@ class Postbacks:
         if account.allow and not self._allowed(scope, account):
             return refused(postback, "the address is not on the account's allow-list")
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        if account.hmac_sealed and not self._signed(scope["query_string"], body, headers, account):
-            return refused(postback, "the signature is missing or wrong")
-        return postback
+        fault = self._signature_fault(scope["query_string"], body, headers, account) if account.hmac_sealed else ""
+        return refused(postback, fault) if fault else postback
 
     def _allowed(self, scope: Scope, account: PostbackAccount) -> bool:
         try:
@@ -215,15 +215,21 @@ class Postbacks:
             return False
         return any(address in network for network in account.allow)
 
-    def _signed(self, query: bytes, body: bytes, headers: dict[bytes, str], account: PostbackAccount) -> bool:
+    def _signature_fault(
+        self, query: bytes, body: bytes, headers: dict[bytes, str], account: PostbackAccount
+    ) -> str:  # fmt: skip
+        """Why a request is refused of an account whose requests are signed; empty if its signature is right."""
+        checking = f"signatures of postbacks to {account.code}"
         try:
             secret = str(self._runtime.box.open(account.hmac_sealed or "")).encode()
         except CasinoFluxError as error:
-            log.error("a postback's signature cannot be checked", account=account.code, error=str(error))
-            return False
+            tasks.monitor.failed(checking, error)
+            return UNCHECKED_SIGNATURE
+        tasks.monitor.succeeded(checking)
         name = account.hmac_parameter
         header = headers.get(name.lower().encode()) or headers.get(b"x-signature")
-        return signed(query, body, secret=secret, parameter=name, header=header)
+        right = signed(query, body, secret=secret, parameter=name, header=header)
+        return "" if right else "the signature is missing or wrong"
 
     def _submit(self, waiting: "_WaitingRequest") -> None:
         self._waiting.append(waiting)

@@ -18,13 +18,14 @@ import msgspec
 import pytest
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
+from structlog.testing import capture_logs
 
-from hub.postbacks.handler import Postbacks, retry_waiting
+from hub.postbacks.handler import UNCHECKED_SIGNATURE, Postbacks, retry_waiting
 from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime
 from hub.runtime.settings import Settings
 from storage.catalogue import teams
-from storage.db import config_version, direct_sqlite, unavailable
+from storage.db import config_version, direct_sqlite, tasks, unavailable
 from storage.db.engine import Database
 from storage.db.secrets import Box
 from storage.ledger.clicks.click_id import first_id_at
@@ -241,6 +242,37 @@ async def test_only_listed_addresses_and_right_signatures_count(opened: Callable
         right = hmac.new(b"shared", query.encode(), hashlib.sha256).hexdigest()
         good = await client.get(f"/postback/key-1?{query}&signature={right}")
         assert [wrong.json()["outcome"], good.json()["outcome"]] == ["rejected", "accepted"]
+
+
+async def test_a_signing_secret_that_no_key_opens_is_named_once_and_its_requests_are_kept_for_replay(
+    opened: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "monitor", tasks.TaskMonitor())
+    async with served(opened) as (client, scene, runtime):
+        part: Postbacks = runtime.state["postbacks"]
+
+        async def seal(box: Box) -> None:
+            async with runtime.database.begin() as tx:
+                await scene.map(tx, hmac_sealed=box.seal("shared"))
+                await config_version.bump(tx)
+            await part.refresh()
+
+        async with runtime.database.begin() as tx:
+            click = await scene.click(tx)
+        query = f"click_id={click}&event=reg"
+        signature = hmac.new(b"shared", query.encode(), hashlib.sha256).hexdigest()
+        await seal(Box("another key"))
+        with capture_logs() as lines:
+            answers = [await client.get(f"/postback/key-1?{query}&signature={signature}") for _ in range(3)]
+        assert {(a.json()["outcome"], a.json()["reason"]) for a in answers} == {("rejected", UNCHECKED_SIGNATURE)}
+        assert [line["task"] for line in lines] == ["signatures of postbacks to acme"]
+        assert list(tasks.monitor.failing()) == ["signatures of postbacks to acme"]
+        await seal(runtime.box)
+        async with runtime.database.begin() as tx:
+            waiting = requests.RequestFilter(outcome="rejected")
+            assert await replay.replay(tx, scene.team_id, waiting, part.processor()) == {"accepted": 1, "duplicate": 2}
+        again = await client.get(f"/postback/key-1?{query}&signature={signature}")
+        assert (again.json()["outcome"], tasks.monitor.failing()) == ("duplicate", {})
 
 
 async def test_a_request_that_cannot_be_placed_is_still_kept(
