@@ -50,8 +50,8 @@ async def test_without_a_file_one_is_told_how_to_send_it(chat: Chat) -> None:
     async with chat() as chats:
         await chats.tell(f"/start {await chats.invite()}")
         await chats.tell("/account add csv_upload name=Own")
-        assert "send it with 'sync upload" in (await chats.tell("/sync upload own"))["text"]
-        assert "send a CSV file along" in (await chats.tell("/spend import"))["text"]
+        assert "attach it to the message 'sync upload" in (await chats.tell("/sync upload own"))["text"]
+        assert "attach a CSV file" in (await chats.tell("/spend import"))["text"]
 
 
 async def test_an_export_of_another_tracker_is_tried_out_from_a_file_on_both_chats(chat: Chat) -> None:
