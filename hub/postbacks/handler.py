@@ -88,6 +88,7 @@ class Postbacks:
         self._last = 0, 0.0  # requests of the last batch, and the seconds it took
         self._unanswered: list[tuple[_WaitingRequest, Received]] = []  # stored, and not answered yet
         self._answer_timer: asyncio.TimerHandle | None = None
+        self._unchecked: set[str] = set()  # what the monitor calls the signatures that cannot be checked
         self._batches_to_lock = 0  # the next so many are placed with their accounts locked
         self._size = 0  # bytes of the table of requests on PostgreSQL
         self._looked: dict[timedelta, datetime] = {}
@@ -135,6 +136,9 @@ class Postbacks:
                 version = await config_version.current(tx)
                 self._book = await load(tx, platform_words)
                 self._seen = version
+            for checking in self._unchecked:  # perhaps with another secret now, or none
+                tasks.monitor.ended(checking)
+            self._unchecked.clear()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         key = scope["path"].removeprefix("/postback/").strip("/")
@@ -224,6 +228,7 @@ class Postbacks:
             secret = str(self._runtime.box.open(account.hmac_sealed or "")).encode()
         except CasinoFluxError as error:
             tasks.monitor.failed(checking, error)
+            self._unchecked.add(checking)
             return UNCHECKED_SIGNATURE
         tasks.monitor.succeeded(checking)
         name = account.hmac_parameter
