@@ -147,13 +147,13 @@ class Postbacks:
         except Exception as error:
             if not is_unavailable(error):
                 raise
-            await answers.give(send, answers.UNAVAILABLE)  # perhaps an account made a moment ago: it is sent again
+            await answers.UNAVAILABLE.give(send)  # perhaps an account made a moment ago: it is sent again
             return
         if account is None:
-            await answers.give(send, answers.UNKNOWN)
+            await answers.UNKNOWN.give(send)
             return
         if scope["method"] not in _METHODS:  # type: ignore[typeddict-item]
-            await answers.give(send, answers.NOT_ALLOWED)
+            await answers.NOT_ALLOWED.give(send)
             return
         body, fault = await answers.body_of(receive) if answers.may_have_body(scope) else (b"", "")
         answer_ready: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -163,10 +163,13 @@ class Postbacks:
                 answer_ready.set_result(answer)
 
         self._submit(_WaitingRequest(self._prepared(self._arrival(scope, account, body, fault)), respond))
-        await answers.give(send, await answer_ready)
+        await (await answer_ready).give(send)
 
-    def try_fast_path(self, scope: Any, send: Callable[[Any], Any]) -> bool:
-        """A postback without a body, answered with `send`, which is not awaited; False if it is anything else."""
+    def try_fast_path(self, scope: Any, send: Callable[[Any], Any], added: Sequence[str] = ()) -> bool:
+        """A postback without a body, answered with `send` (hub.web.listener); False if it is anything else.
+
+        `added` are headers that every answer is to carry, as lines.
+        """
         path = scope["path"]
         account = self._book.by_key.get(path[10:]) if path.startswith("/postback/") else None
         if account is None or scope["method"] != "GET" or answers.may_have_body(scope):
@@ -174,8 +177,7 @@ class Postbacks:
 
         def respond(answer: Answer) -> None:
             with suppress(Exception):  # who asked may be gone
-                send(answer[0])
-                send(answer[1])
+                send(answer.at_once(added))
 
         self._submit(_WaitingRequest(self._prepared(self._arrival(scope, account, b"", "")), respond))
         return True

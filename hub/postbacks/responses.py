@@ -1,5 +1,6 @@
 """What a platform sends to /postback/{key} beside the query, and the answers it gets."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -14,10 +15,33 @@ TOO_LONG = f"body over {MAX_BODY:,} bytes"
 FAILED = "could not be placed: kept, and can be replayed"
 ONLY_TOO_LONG = (TOO_LONG,)
 CUT = "the connection broke before the body was whole"
-Answer = tuple[Any, Any]
-"""The two messages ASGI wants: start with headers, body."""
-
 _LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
+
+
+class Answer:
+    """What a sender gets: a status and some JSON."""
+
+    __slots__ = ("_body", "_headers", "_lines", "_status")
+
+    def __init__(self, status: int, content: dict[str, Any], *headers: tuple[bytes, bytes]) -> None:
+        kind = b"application/problem+json" if "title" in content else b"application/json"
+        self._status = status
+        self._body = msgspec.json.encode(content)
+        length = (b"content-length", str(len(self._body)).encode())
+        self._headers = [(b"content-type", kind), length, (b"cache-control", b"no-store"), *headers]
+        self._lines = tuple((b"%b: %b" % header).decode("ascii") for header in self._headers)
+
+    async def give(self, send: Send) -> None:
+        """Send it the ASGI way to a caller who may be gone."""
+        body: Any = {"type": "http.response.body", "body": self._body, "more_body": False}
+        with suppress(OSError):
+            await send({"type": "http.response.start", "status": self._status, "headers": self._headers})
+            await send(body)
+
+    def at_once(self, added: Sequence[str]) -> dict[str, Any]:
+        """It with further headers, as the one message that a `send` of hub.web.listener takes as well."""
+        lines = (*self._lines, *added)
+        return {"type": "http.response.whole", "status": self._status, "lines": lines, "body": self._body}
 
 
 def header(scope: Scope, name: bytes) -> str:
@@ -57,43 +81,25 @@ def answer_for(done: Received, *, too_long: bool = False) -> Answer:
     if done.outcome is Outcome.REJECTED or done.reason:
         content["reason"] = done.reason
     if too_long:
-        return _messages(413, content)
+        return Answer(413, content)
     if done.reason == FAILED:
-        return _messages(500, content)
-    return _messages(400 if done.outcome is Outcome.REJECTED else 200, content)
+        return Answer(500, content)
+    return Answer(400 if done.outcome is Outcome.REJECTED else 200, content)
 
 
 def spooled_answer(signal: Signal) -> Answer:
     """For the sender of a request that is on disk and is placed when the database is back."""
     if signal.outcome is Outcome.REJECTED:
         reason = "; ".join(signal.notes)
-        return _messages(413 if signal.notes == ONLY_TOO_LONG else 400, {"outcome": signal.outcome, "reason": reason})
+        return Answer(413 if signal.notes == ONLY_TOO_LONG else 400, {"outcome": signal.outcome, "reason": reason})
     return SPOOLED
 
 
-async def give(send: Send, answer: Answer) -> None:
-    """Send an answer to a caller who may be gone."""
-    with suppress(OSError):
-        await send(answer[0])
-        await send(answer[1])
-
-
-def _messages(status: int, content: dict[str, Any], *headers: tuple[bytes, bytes]) -> Answer:
-    kind = b"application/problem+json" if "title" in content else b"application/json"
-    body = msgspec.json.encode(content)
-    length = (b"content-length", str(len(body)).encode())
-    all_of_them = [(b"content-type", kind), length, (b"cache-control", b"no-store"), *headers]
-    start = {"type": "http.response.start", "status": status, "headers": all_of_them}
-    return start, {"type": "http.response.body", "body": body, "more_body": False}
-
-
 #: What nearly all get.
-_PLAIN = {outcome: _messages(200, {"outcome": outcome}) for outcome in Outcome if outcome is not Outcome.REJECTED}
-UNKNOWN = _messages(404, {"title": "Not Found", "status": 404, "detail": "no such postback key"})
-NOT_ALLOWED = _messages(
+_PLAIN = {outcome: Answer(200, {"outcome": outcome}) for outcome in Outcome if outcome is not Outcome.REJECTED}
+UNKNOWN = Answer(404, {"title": "Not Found", "status": 404, "detail": "no such postback key"})
+NOT_ALLOWED = Answer(
     405, {"title": "Method Not Allowed", "status": 405, "detail": "GET or POST"}, (b"allow", b"GET, POST, PUT, HEAD")
 )
-SPOOLED = _messages(
-    200, {"outcome": Outcome.ACCEPTED, "reason": "kept on disk: it is placed when the database is back"}
-)
-UNAVAILABLE = _messages(503, {"title": "Unavailable", "status": 503, "detail": "not stored: please send it again"})
+SPOOLED = Answer(200, {"outcome": Outcome.ACCEPTED, "reason": "kept on disk: it is placed when the database is back"})
+UNAVAILABLE = Answer(503, {"title": "Unavailable", "status": 503, "detail": "not stored: please send it again"})

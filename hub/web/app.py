@@ -66,7 +66,7 @@ class Hub(Litestar):
         """Clicks and bodiless postbacks, answered without a task (hub.web.listener); False for anything else."""
         if self.clicks.try_fast_path(scope, send, self.visitors_headers):
             return True
-        return self.postbacks.try_fast_path(scope, self.headers.for_visitors(send))
+        return self.postbacks.try_fast_path(scope, send, self.headers.visitors_lines)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":

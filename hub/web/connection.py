@@ -323,7 +323,7 @@ class Connection(HttpToolsProtocol):
             lines = [(b"%b: %b" % header).decode("latin-1") for header in start["headers"]]
             self._answer_whole(start["status"], lines, message["body"], "latin-1")
         elif message["type"] == "http.response.whole":
-            self._answer_whole(message["status"], message["lines"], b"", "ascii")
+            self._answer_whole(message["status"], message["lines"], message.get("body", b""), "ascii")
         else:
             fast.start = message
 

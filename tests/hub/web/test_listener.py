@@ -42,16 +42,19 @@ class Application:
             return False
         self.scopes.append(scope)
         value = scope["query_string"].replace(b"%0A", b"\n")
-        headers = [(b"location", value), (b"content-length", b"0")]
+        body = value.partition(b"say=")[2]
+        length = str(len(body))
+        headers = [(b"location", value), (b"content-length", length.encode())]
 
         async def answer() -> None:
             await self.go.wait()
             if scope["path"] == "/taken/whole":
-                lines = f"location: {value.decode()}", "content-length: 0"
-                send({"type": "http.response.whole", "status": 302, "lines": lines})
+                lines = f"location: {value.decode()}", f"content-length: {length}"
+                whole = {"type": "http.response.whole", "status": 302, "lines": lines}
+                send(whole | {"body": body} if body else whole)
                 return
             send({"type": "http.response.start", "status": 302, "headers": headers})
-            send({"type": "http.response.body", "body": b""})
+            send({"type": "http.response.body", "body": body})
 
         self.answering = asyncio.create_task(answer())
         return True
@@ -414,9 +417,11 @@ async def test_an_answer_names_no_program_and_holds_no_line_of_a_strangers() -> 
             assert b"evil" not in answers
 
 
-async def test_an_answer_in_one_message_is_that_in_two() -> None:
+@pytest.mark.parametrize("query", [b"?x", b"?say=yes"])
+async def test_an_answer_in_one_message_is_that_in_two(query: bytes) -> None:
     async with listening() as served:
-        answers = [await served.all_of(get(path + b"?x") + LAST) for path in (b"/taken/whole", b"/taken")]
+        answers = [await served.all_of(get(path + query) + LAST) for path in (b"/taken/whole", b"/taken")]
+        assert {b"yes" in answer.partition(b"\r\n\r\n")[2] for answer in answers} == {b"yes" in query}
         assert [statuses(answer) for answer in answers] == [[302, 200]] * 2
         heads = [answer.lower().partition(b"\r\n\r\n")[0].split(b"\r\n") for answer in answers]
         one, two = [[line for line in head if not line.startswith(b"date: ")] for head in heads]
