@@ -29,8 +29,8 @@ from sqlalchemy import delete, func, insert, select
 from bench.stage import Line, folder, free_port, table
 from hub.jobs import sync
 from hub.jobs.timetable import settle_touched
-from hub.runtime.gc_tuning import few_arenas, settle_down
 from hub.runtime.ports import HubPorts
+from hub.runtime.process_tuning import few_arenas, settle_down
 from hub.runtime.runtime import Runtime
 from hub.runtime.settings import Settings
 from storage.catalogue import accounts, campaigns, casinos, teams

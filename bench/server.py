@@ -27,6 +27,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from hub.clicks.handler import Clicks
+from hub.runtime.process_tuning import leave_sqlite_memory_uncounted
 from hub.runtime.runtime import Runtime
 from hub.runtime.settings import read_settings
 from hub.web.listener import Listener
@@ -176,4 +177,5 @@ async def serve(kind: str, port: int) -> None:
 if __name__ == "__main__":
     if "--anywhere" not in sys.argv:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    leave_sqlite_memory_uncounted()
     uvloop.run(serve(sys.argv[1], int(sys.argv[2])))

@@ -24,7 +24,7 @@ from bot.render import terminal
 from bot.render.report_csv import csv_of
 from hub.cli import supervisor
 from hub.cli.shell_context import agent_context, shell_context
-from hub.runtime import boot, gc_tuning, offline_start
+from hub.runtime import boot, offline_start, process_tuning
 from hub.runtime.helper_process import HelperProcess
 from hub.runtime.left_out_modules import let_pydantic_in
 from hub.runtime.logs import quiet_logs
@@ -45,7 +45,8 @@ async def serve(arguments: argparse.Namespace) -> int:
     from hub.web import server, sockets
 
     quiet_logs()
-    gc_tuning.few_arenas()
+    process_tuning.few_arenas()
+    process_tuning.leave_sqlite_memory_uncounted()
     settings = read_settings()
     for warning in unknown_settings():
         sys.stderr.write(f"casinoflux: {warning}\n")

@@ -22,8 +22,8 @@ from inspect import isawaitable
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, overload
 
-from hub.runtime.gc_tuning import settle_down
 from hub.runtime.logs import log_warnings
+from hub.runtime.process_tuning import settle_down
 from storage.db.loop_share import LoopShare
 from storage.db.unavailable import DatabaseUnavailable, plain_words
 from storage.ledger.errors import CasinoFluxError, TooLong

@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 
-from hub.runtime import boot, error_reports, gc_tuning
+from hub.runtime import boot, error_reports, process_tuning
 from hub.runtime.settings import Settings
 from hub.runtime.tracing import tracer
 from hub.web import sockets
@@ -36,7 +36,7 @@ async def serve(
     error_reports.start()
     app = create_app(settings, only=only, away=away)
     async with app.lifespan():
-        gc_tuning.settle_down()
+        process_tuning.settle_down()
         loop_lag = app.runtime.state["loop_lag"]
         await loop_lag.start()  # not before: no request waits yet, and the start holds the loop for long
         if only in {"jobs", "bots"}:
