@@ -40,13 +40,13 @@ def redirection(url: str, cookies: Iterable[str] = ()) -> Answer:
 
 
 class Added:
-    """Headers that every answer is to carry; `lines` are those of a redirect's head but for where it leads."""
+    """Headers that every answer is to carry; `rest` is a redirect's head from where it leads on, without cookies."""
 
-    __slots__ = ("headers", "lines")
+    __slots__ = ("headers", "rest")
 
     def __init__(self, headers: Headers = ()) -> None:
         self.headers = headers
-        self.lines = tuple((b"%b: %b" % header).decode("ascii") for header in (_NO_STORE, _EMPTY, *headers))
+        self.rest = b"".join(b"%b: %b\r\n" % header for header in (_NO_STORE, _EMPTY, *headers))
 
 
 NOTHING_ADDED = Added()
@@ -54,10 +54,10 @@ NOTHING_ADDED = Added()
 
 def redirection_at_once(url: str, cookies: Sequence[str], added: Added) -> dict[str, Any]:
     """The same, with the values of cookies, as the one message that a `send` of hub.web.listener takes as well."""
-    lines = [f"location: {url}", *added.lines]
+    lines = [f"location: {url}"]
     for cookie in cookies:
         lines.append(f"set-cookie: {cookie}")
-    return {"type": "http.response.whole", "status": 302, "lines": lines}
+    return {"type": "http.response.whole", "status": 302, "lines": lines, "rest": added.rest}
 
 
 def with_headers(answer: Answer, added: Headers) -> Answer:

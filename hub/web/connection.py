@@ -321,14 +321,17 @@ class Connection(HttpToolsProtocol):
         if start is not None:
             fast.start = None
             lines = [(b"%b: %b" % header).decode("latin-1") for header in start["headers"]]
-            self._answer_whole(start["status"], lines, message["body"], "latin-1")
+            self._answer_whole(start["status"], lines, b"", message["body"], coding="latin-1")
         elif message["type"] == "http.response.whole":
-            self._answer_whole(message["status"], message["lines"], message.get("body", b""), "ascii")
+            rest, body = message.get("rest", b""), message.get("body", b"")
+            self._answer_whole(message["status"], message["lines"], rest, body)
         else:
             fast.start = message
 
-    def _answer_whole(self, status: int, lines: Sequence[str], body: bytes, coding: str) -> None:
-        """`lines` are those of the headers."""
+    def _answer_whole(
+        self, status: int, lines: Sequence[str], rest: bytes, body: bytes = b"", *, coding: str = "ascii"
+    ) -> None:
+        """`lines` are those of the headers; `rest` are further ones as they are to be sent."""
         fast = self._fast
         fast.response_complete = True
         if fast.disconnected:
@@ -344,7 +347,9 @@ class Connection(HttpToolsProtocol):
             return
         closing = b"" if fast.keep_alive else _CLOSING
         head = "\r\n".join((*lines, "")).encode(coding, "ignore")
-        self.transport.write(b"".join((STATUS_LINE[status], self.server_state.date, head, closing, b"\r\n", body)))
+        self.transport.write(
+            b"".join((STATUS_LINE[status], self.server_state.date, head, rest, closing, b"\r\n", body))
+        )
         if unread:
             self._waits_since = self.loop.time()
         elif not fast.keep_alive:

@@ -28,7 +28,7 @@ class Listener:
     If it has a method `try_fast_path(scope, send)`, it is called first with requests without a body: it may answer by
     calling `send` twice, now or later, without awaiting it; False if the application is to be called. An answer may
     be one message, `http.response.whole`: `lines` are its headers as texts, of which what is not ASCII is left out,
-    and `body` may be left out.
+    `rest` further ones as they are to be sent, each with its line break; `rest` and `body` may be left out.
     """
 
     def __init__(self, application: Any, *, host: str, port: int) -> None:

@@ -23,6 +23,7 @@ MACROS = (
     "timestamp",
     "random",
 )
+_ALWAYS_PLAIN = frozenset({"click_id", "timestamp", "random"})  # macros whose values are letters and digits of ours
 _MACRO = re.compile(r"\{([^{}]*)\}")
 _UNREPLACED = re.compile(r"\$?\{.+\}|\[.+\]|##.+##|__.+__", re.DOTALL)
 _PLAIN = re.compile(r"[A-Za-z0-9._~-]*").fullmatch  # what URL-encoding leaves as it is
@@ -45,7 +46,7 @@ class Template:
         pieces = _MACRO.split(quote(url.strip(), safe=_URL_SAFE))
         #: Fixed text and macro names in turn; the first and the last are fixed text.
         self.parts: tuple[str, ...] = tuple(pieces)
-        self._places = tuple(enumerate(pieces))[1::2]
+        self._places = tuple((n, macro, macro in _ALWAYS_PLAIN) for n, macro in tuple(enumerate(pieces))[1::2])
 
     def fill(self, values: Values) -> str:
         """The URL with every macro replaced by its URL-encoded value."""
@@ -60,9 +61,9 @@ class Template:
     def fill_for(self, subject: T, readers: Mapping[str, Callable[[T], str]]) -> str:
         """The same, each macro's value read from `subject` by its reader; two calls less per macro."""
         out = list(self.parts)
-        for n, macro in self._places:
+        for n, macro, always_plain in self._places:
             value = readers[macro](subject)
-            plain = (value.isalnum() and value.isascii()) or _PLAIN(value)
+            plain = always_plain or (value.isascii() and value.isalnum()) or _PLAIN(value)
             out[n] = value if plain else quote(value, safe="", errors="replace")
         return "".join(out)
 

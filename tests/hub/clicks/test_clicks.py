@@ -88,7 +88,8 @@ async def taken(d: ClickDeployment, code: str, *hosts: tuple[bytes, bytes], meth
     await complete.wait()
     start = sent[0]
     if "lines" in start:  # a redirect in one message
-        start["headers"] = [tuple(line.encode("ascii", "ignore").split(b": ", 1)) for line in start["lines"]]
+        lines = [*(line.encode("ascii", "ignore") for line in start["lines"]), *start["rest"].splitlines()]
+        start["headers"] = [tuple(line.split(b": ", 1)) for line in lines]
     assert header(start, b"x-always") == b"yes"
     return start
 

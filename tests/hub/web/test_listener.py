@@ -49,8 +49,8 @@ class Application:
         async def answer() -> None:
             await self.go.wait()
             if scope["path"] == "/taken/whole":
-                lines = f"location: {value.decode()}", f"content-length: {length}"
-                whole = {"type": "http.response.whole", "status": 302, "lines": lines}
+                lines, rest = [f"location: {value.decode()}"], f"content-length: {length}\r\n".encode()
+                whole = {"type": "http.response.whole", "status": 302, "lines": lines, "rest": rest}
                 send(whole | {"body": body} if body else whole)
                 return
             send({"type": "http.response.start", "status": 302, "headers": headers})
