@@ -30,10 +30,11 @@ from hub.runtime.left_out_modules import let_pydantic_in
 from hub.runtime.logs import quiet_logs
 from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime
-from hub.runtime.settings import Settings, database_url, keep_key, key_is_set, read_settings, unknown_settings
+from hub.runtime.settings import Settings, database_url, keep_key, key_is_set, read_settings, unknown_settings, with_key
 from storage.catalogue import teams
 from storage.clicks import rollup_check
 from storage.db import backup, replacement, rotation, transfer
+from storage.db.database_url import sqlite_file
 from storage.db.engine import Database
 from storage.db.schema import HEAD, current, is_older, upgrade
 from storage.db.secrets import Box, secret_keys
@@ -53,12 +54,14 @@ async def serve(arguments: argparse.Namespace) -> int:
     if (fault := _unfit_for_sqlite(arguments, settings.database_url)) is not None:
         sys.stderr.write(f"casinoflux: {fault}\n")
         return 2
-    away = await _away(settings)
     if arguments.child:
         supervisor.die_with_parent()
     elif arguments.only not in {"jobs", "bots"}:
         server.check_port(arguments.host, arguments.port)
         sockets.check_files()
+    away = await _away(settings)
+    if not away:
+        await boot.check_stored(settings)
     if arguments.workers > 1 and not arguments.only:
         if not away:
             await boot.upgrade_in_other_process(settings)
@@ -232,19 +235,24 @@ async def db_upgrade(arguments: argparse.Namespace) -> int:
 
 async def _upgrade_needed() -> int:
     """0 when the schema is this version's; 1, and nothing is changed, when `db upgrade` has work to do."""
-    settings = read_settings()
-    await boot.reach(settings.database_url)
-    database = Database(settings.database_url)
-    try:
-        revision = await current(database)
-    finally:
-        await database.close()
+    revision = await _revision(read_settings().database_url)
     if revision == HEAD:
         print(f"the database is at this version's schema ({HEAD})")
         return 0
     fix = "run casinoflux db upgrade" if is_older(revision) else "it is a newer version's: install that one"
     print(f"the database is at schema {revision or 'none'}, this version's is {HEAD}: {fix}")
     return 1
+
+
+async def _revision(url: str) -> str | None:
+    if (file := sqlite_file(url)) is not None and not file.exists():  # to open it would make it
+        return None
+    await boot.reach(url)
+    database = Database(url)
+    try:
+        return await current(database)
+    finally:
+        await database.close()
 
 
 async def db_check(_arguments: argparse.Namespace) -> int:
@@ -298,6 +306,9 @@ async def keys_rotate(_arguments: argparse.Namespace) -> int:
     """
     settings = read_settings()
     await boot.reach(settings.database_url)
+    if not await _opens_stored(settings):
+        return await _seal_again(settings.database_url, secret_keys(with_key(settings).secret_key))
+    settings = with_key(settings)
     keys = secret_keys(settings.secret_key)
     begins = len(keys) == 1
     if begins:
@@ -307,15 +318,8 @@ async def keys_rotate(_arguments: argparse.Namespace) -> int:
             print("CASINOFLUX_SECRET_KEY holds one key. Put a new one before it, restart, and run this again:")
             print(f"CASINOFLUX_SECRET_KEY={fresh},<the key it holds now>")
             return 1
-    async with _database() as database, database.begin() as tx:
-        if not database.sqlite:
-            await boot.keep_key_check(tx, Box(keys[0]))
-        rotated = await rotation.rotate(tx, Box(",".join(keys)))
-    print(f"{rotated.sealed} secrets are sealed under the new key")
-    for place in rotated.unreadable:
-        sys.stderr.write(f"casinoflux: no key opens a secret of {place}: set it again\n")
-    if rotated.unreadable:
-        return 1
+    if code := await _seal_again(settings.database_url, keys):
+        return code
     if key_is_set():
         print("Restart the hub if it has not the new key yet; then leave the old ones out of CASINOFLUX_SECRET_KEY.")
     elif begins:
@@ -323,6 +327,27 @@ async def keys_rotate(_arguments: argparse.Namespace) -> int:
     elif keep_key(settings.database_url, keys[0]):
         print("The old key is dropped. Backups from before need it: keep it with them.")
     return 0
+
+
+async def _opens_stored(settings: Settings) -> bool:
+    """Whether the secret key is the database's; if not, that one is lost, and this one takes its place."""
+    async with _database() as database, database.read() as tx:
+        return await boot.opens(tx, settings.secret_key)
+
+
+async def _seal_again(url: str, keys: list[str]) -> int:
+    """Seal what any of the keys opens under the newest, which is the database's from then on; 1 if some was not."""
+    database = Database(url)
+    try:
+        async with database.begin() as tx:
+            await boot.keep_key_check(tx, Box(keys[0]))
+            rotated = await rotation.rotate(tx, Box(",".join(keys)))
+    finally:
+        await database.close()
+    print(f"{rotated.sealed} secrets are sealed under the new key")
+    for place in rotated.unreadable:
+        sys.stderr.write(f"casinoflux: no key opens a secret of {place}: set it again\n")
+    return 1 if rotated.unreadable else 0
 
 
 def _read_files(command: Command, arguments: dict[str, Any]) -> None:
@@ -353,6 +378,7 @@ async def _runtime(team: str | None = None) -> AsyncIterator[Runtime]:
     """A prepared runtime that speaks for the team of that code; the deployment's first one without."""
     settings = read_settings()
     await boot.reach(settings.database_url)
+    await boot.check_stored(settings)
     helper = HelperProcess(seconds=settings.limit_seconds)
     runtime = boot.new_runtime(settings, HubPorts(settings, helper))
     try:

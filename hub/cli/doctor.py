@@ -1,5 +1,6 @@
 """`casinoflux doctor`: settings, database, clock, disk, address and chats are checked, each fault with its fix."""
 
+import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
@@ -15,13 +16,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from hub.runtime import boot
 from hub.runtime.settings import SettingError, Settings, read_settings, unknown_settings
-from storage.db import pool_size
+from storage.db import pool_size, rotation
+from storage.db.database_url import sqlite_file
 from storage.db.engine import Database, behind_pooler
 from storage.db.pool_size import Allowance
-from storage.db.rotation import find_unreadable
 from storage.db.schema import HEAD, current, is_older
 from storage.db.secrets import Box, secret_keys
 from storage.db.unavailable import plain_words
+from storage.ledger.errors import CasinoFluxError
 
 TIMEOUT = 10.0  # seconds for one request
 LEAST_DISK = 1_000_000_000  # bytes free; below it the disk is a fault
@@ -48,13 +50,14 @@ async def run() -> list[Check]:
 
 
 async def checks(settings: Settings) -> AsyncIterator[Check]:
+    """Each check in turn; nothing is made or changed, no secret key either."""
     unknown = unknown_settings()
     yield (
         Check(name="settings", ok=False, finding="; ".join(unknown), fix="rename or remove them")
         if unknown
         else Check(name="settings", ok=True, finding="all can be read")
     )
-    if len(secret_keys(settings.secret_key)[0]) < SHORTEST_KEY:
+    if settings.secret_key and len(secret_keys(settings.secret_key)[0]) < SHORTEST_KEY:
         yield Check(
             name="secret key", ok=False, finding=f"CASINOFLUX_SECRET_KEY has fewer than {SHORTEST_KEY} characters: "
             "whoever has a click id can try out what it may be",
@@ -62,6 +65,10 @@ async def checks(settings: Settings) -> AsyncIterator[Check]:
         )  # fmt: skip
     database = await _database(settings)
     yield database
+    if database.ok and (fault := await _contradiction(settings)):
+        yield Check(name="start", ok=False, finding=fault, fix="casinoflux serve refuses to start until then")
+    if not settings.secret_key:
+        settings = msgspec.structs.replace(settings, secret_key=secrets.token_hex())
     if database.ok and (unreadable := await _unreadable(settings)):
         yield Check(
             name="stored credentials", ok=False,
@@ -85,6 +92,11 @@ async def checks(settings: Settings) -> AsyncIterator[Check]:
 
 async def _database(settings: Settings) -> Check:
     name = "database"
+    if (path := sqlite_file(settings.database_url)) is not None and not path.exists():
+        return Check(
+            name=name, ok=False, finding=f"there is no file {path}",
+            fix="run this in the hub's folder, or set CASINOFLUX_DATABASE_URL; casinoflux db upgrade makes a new one",
+        )  # fmt: skip
     try:
         await boot.reach(settings.database_url)
     except SettingError as error:
@@ -105,11 +117,21 @@ async def _database(settings: Settings) -> Check:
     return Check(name=name, ok=True, finding=f"can be written, schema {revision}")
 
 
+async def _contradiction(settings: Settings) -> str:
+    """Why a start is refused: settings and what the database holds contradict each other; empty if they do not."""
+    try:
+        await boot.check_stored(settings)
+    except CasinoFluxError as error:
+        return str(error)
+    return ""
+
+
 async def _unreadable(settings: Settings) -> list[str]:
     database = Database(settings.database_url)
     try:
         async with database.read() as tx:
-            return await find_unreadable(tx, Box(settings.secret_key))
+            found = await rotation.inspect(tx, Box(settings.secret_key))
+            return [place for place in found.unreadable if place != f"facts {boot.KEY_CHECK}"]
     finally:
         await database.close()
 

@@ -20,6 +20,7 @@ from hub.runtime.runtime import Runtime
 from hub.runtime.tracing import tracer
 from storage.catalogue import accounts, names
 from storage.db import tasks
+from storage.db.secrets import UnreadableSecret
 from storage.db.unavailable import DatabaseUnavailable
 from storage.ledger.errors import CasinoFluxError, ConnectorError
 from storage.ledger.facts import Report
@@ -306,7 +307,7 @@ class Run:
         """Keep the answer and say what happened; no figure is touched."""
         now = self.runtime.clock()
         text = redact(str(error), self.connection.secrets if hasattr(self, "connection") else ())
-        passing = isinstance(error, DatabaseUnavailable)  # database unavailable or busy: tried again later
+        passing = isinstance(error, DatabaseUnavailable | UnreadableSecret)  # not the platform's: tried again later
         fault = error if isinstance(error, ConnectorError) else ConnectorError(text, permanent=not passing)
         wait = timedelta(seconds=fault.retry_after or 0.0)
         log.warning("sync failed", account=self.run.account_id, permanent=fault.permanent, why=text)

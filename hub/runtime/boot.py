@@ -17,10 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime, utc_now
-from hub.runtime.settings import SettingError, Settings
+from hub.runtime.settings import SettingError, Settings, key_path, with_key
 from storage.catalogue import teams
 from storage.clicks.queries import ensure_codec
-from storage.db import backup, touch_marks, transfer
+from storage.db import backup, rotation, touch_marks, transfer
 from storage.db.database_url import shown_url
 from storage.db.engine import Database, behind_pooler
 from storage.db.handover import wait_while_held
@@ -37,7 +37,8 @@ REACHED = 15.0  # seconds a database is given to answer at the start
 
 
 def new_runtime(settings: Settings, ports: HubPorts | None = None) -> Runtime:
-    """Everything that needs no event loop yet; the team is known after `prepare`."""
+    """Everything that needs no event loop yet, with a secret key made if there is none; `prepare` knows the team."""
+    settings = with_key(settings)
     database = Database(settings.database_url)
     url, lag = settings.report_database_url, settings.report_database_lag
     return Runtime(
@@ -139,7 +140,10 @@ _FIXES = {
 
 
 async def upgrade_in_other_process(settings: Settings) -> None:
-    """Upgrade the schema in a process of its own: Alembic's 12 MB would stay with this one. Raises CasinoFluxError."""
+    """Upgrade the schema in a process of its own: Alembic's 12 MB would stay with this one.
+
+    Raises CasinoFluxError, also for settings that contradict what a database of an older schema holds.
+    """
     database = Database(settings.database_url)
     try:
         if await current(database) == HEAD:
@@ -155,6 +159,7 @@ async def upgrade_in_other_process(settings: Settings) -> None:
     if child.returncode:
         lines = error_output.decode(errors="replace").strip().splitlines() or ["the schema could not be upgraded"]
         raise CasinoFluxError(lines[-1].removeprefix("casinoflux: "))
+    await check_stored(settings)
 
 
 def shifted_clock(seconds: int) -> Callable[[], datetime]:
@@ -172,12 +177,10 @@ async def prepare(runtime: Runtime) -> None:
         await asyncio.to_thread(transfer.clear_left_over, path)
     async with runtime.database.begin() as tx:
         await lock_start(tx)
-        await check_whole(tx)
+        await _check_facts(tx, runtime.settings)
         runtime.team_id = await teams.first(tx, runtime.clock())
         await ensure_codec(tx)
-        await check_timezone(tx, runtime.settings)
-        if not runtime.database.sqlite:
-            await _check_key(tx, runtime.box)
+        await keep_key_check(tx, runtime.box)
         await teams.store_fact(tx, "report_timezone", runtime.settings.report_timezone)
     await fill_rates(runtime)
 
@@ -186,6 +189,23 @@ async def recover(runtime: Runtime) -> None:
     """What a killed process may have left undone; part of every start."""
     async with runtime.database.begin() as tx:
         await touch_marks.touch_latest(tx)
+
+
+async def check_stored(settings: Settings) -> None:
+    """Raises CasinoFluxError for settings that contradict what a database of this schema holds; nothing is written."""
+    database = Database(settings.database_url)
+    try:
+        if await current(database) == HEAD:
+            async with database.read() as tx:
+                await _check_facts(tx, settings)
+    finally:
+        await database.close()
+
+
+async def _check_facts(tx: AsyncConnection, settings: Settings) -> None:
+    await check_whole(tx)
+    await check_timezone(tx, settings)
+    await _check_key(tx, settings)
 
 
 async def check_whole(tx: AsyncConnection) -> None:
@@ -202,27 +222,35 @@ async def check_whole(tx: AsyncConnection) -> None:
         )
 
 
-async def _check_key(tx: AsyncConnection, box: Box) -> None:
-    """Several hubs on one database have one key. Raises SettingError for another than the first one had."""
-    sealed = await teams.fact(tx, _KEY_CHECK)
-    if sealed is None:
-        await keep_key_check(tx, box)
+async def _check_key(tx: AsyncConnection, settings: Settings) -> None:
+    """One database has one key, of all hubs and at every start. Raises SettingError for another one."""
+    if await opens(tx, settings.secret_key):
         return
-    try:
-        box.open(sealed)
-    except CasinoFluxError:
-        raise SettingError(
-            "CASINOFLUX_SECRET_KEY: the credentials in this database are sealed under another key: set the key of the "
-            "other hubs, or where that is lost, run casinoflux keys rotate"
-        ) from None
+    path = key_path(settings.database_url)
+    fault = "is not the key" if settings.secret_key else f"is not set, and {path} is missing, which holds the one"
+    raise SettingError(
+        f"CASINOFLUX_SECRET_KEY {fault} that the credentials in this database are sealed under: set that one (the key "
+        f"of the other hubs, or bring back {path.name}), or where it is lost, run casinoflux keys rotate"
+    )
+
+
+async def opens(tx: AsyncConnection, secret_key: str) -> bool:
+    """Whether a secret key is the one that the database's secrets are sealed under, or there are none."""
+    box = Box(secret_key or os.urandom(32).hex())
+    if (sealed := await teams.fact(tx, KEY_CHECK)) is not None:
+        return box.opens(sealed)
+    found = await rotation.inspect(tx, box)  # a database of before there was a check
+    return bool(found.opened) or not found.unreadable
 
 
 async def keep_key_check(tx: AsyncConnection, box: Box) -> None:
     """Remember which key the database's secrets are sealed under."""
-    await teams.store_fact(tx, _KEY_CHECK, box.seal("the key of this database"))
+    sealed = await teams.fact(tx, KEY_CHECK)
+    if not (sealed and box.opens(sealed)):
+        await teams.store_fact(tx, KEY_CHECK, box.seal("the key of this database"))
 
 
-_KEY_CHECK = "secret_key_check"
+KEY_CHECK = "secret_key_check"
 
 
 async def check_timezone(tx: AsyncConnection, settings: Settings) -> None:

@@ -11,10 +11,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 from babel.numbers import is_currency
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from storage.db.database_url import QUERY, read_url, shown_url
+from storage.db.database_url import QUERY, read_url, shown_url, sqlite_file
 from storage.db.postgres_connection import connect_arguments
 from storage.ledger.errors import CasinoFluxError, Refused
 from storage.ledger.schedule import read_zone
@@ -32,7 +31,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str = "sqlite+aiosqlite:///casinoflux.db"
     report_database_url: str | None = None  # a standby that reports are read from
     report_database_lag: float = 60.0  # seconds it may be behind; then the primary is read
-    secret_key: str
+    secret_key: str = ""  # empty: there is none yet; `with_key` makes it
     public_url: str = "http://127.0.0.1:8000"
     report_timezone: str = "UTC"
     report_currency: str = "EUR"
@@ -66,13 +65,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_settings(environment: Mapping[str, str] | None = None, folder: Path | None = None) -> Settings:
-    """Settings from the environment, over those of `.env` in `folder`. Raises SettingError."""
+    """Settings from the environment, over those of `.env` in `folder`; nothing is written. Raises SettingError."""
     values: dict[str, Any] = {}
     for name, text in _named(_raw(environment, folder)).items():
         values[name] = _READERS.get(name, _text)(PREFIX + name.upper(), text)
     url = str(values.get("database_url", "sqlite+aiosqlite:///casinoflux.db"))
-    if "secret_key" not in values:
-        values["secret_key"] = _stored_key(url)
+    if "secret_key" not in values and (path := key_path(url)).is_file():
+        values["secret_key"] = _read_key(path)
     settings = Settings(**values)
     _check_pairs(settings)
     return settings
@@ -272,11 +271,17 @@ def _check_pairs(settings: Settings) -> None:
         raise SettingError("CASINOFLUX_SLACK_CLIENT_ID and CASINOFLUX_SLACK_CLIENT_SECRET belong together: set both")
 
 
-def _stored_key(url: str) -> str:
-    """The secret key beside the database, made on first run with mode 600."""
-    path = _key_path(url)
-    if path.is_file():
-        return path.read_text(encoding="utf-8").strip()
+def with_key(settings: Settings) -> Settings:
+    """The settings with a secret key: where there is none yet one is made beside the database, with mode 600.
+
+    Raises SettingError if it cannot be kept there.
+    """
+    if settings.secret_key:
+        return settings
+    return msgspec.structs.replace(settings, secret_key=_made_key(key_path(settings.database_url)))
+
+
+def _made_key(path: Path) -> str:
     key = os.urandom(32).hex()
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:
@@ -284,13 +289,24 @@ def _stored_key(url: str) -> str:
             file.write(key + "\n")
         path.hardlink_to(draft)  # appears whole, and once: another process may start at the same moment
     except FileExistsError:
-        return path.read_text(encoding="utf-8").strip()
+        return _read_key(path)
     except OSError as error:
         raise SettingError(
             f"CASINOFLUX_SECRET_KEY: cannot be kept in {path} ({error.strerror}): set it, or make the folder writable"
         ) from None
     finally:
         draft.unlink(missing_ok=True)
+    return key
+
+
+def _read_key(path: Path) -> str:
+    try:
+        key = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise SettingError(f"CASINOFLUX_SECRET_KEY: {path} cannot be read ({why}): let us read it, or set it") from None
+    if not key:
+        raise SettingError(f"CASINOFLUX_SECRET_KEY: {path} is empty: put the key back into it, or set it")
     return key
 
 
@@ -301,7 +317,7 @@ def key_is_set() -> bool:
 
 def keep_key(url: str, key: str) -> bool:
     """Replace the secret key beside the database; False if it comes from elsewhere, and is not ours to replace."""
-    path = _key_path(url)
+    path = key_path(url)
     if not path.is_file():
         return False
     fresh = path.with_name(path.name + ".new")
@@ -313,8 +329,7 @@ def keep_key(url: str, key: str) -> bool:
     return True
 
 
-def _key_path(url: str) -> Path:
-    parsed = make_url(url)
-    if parsed.get_backend_name() == "sqlite" and parsed.database and parsed.database != ":memory:":
-        return Path(parsed.database + ".key")
-    return Path("casinoflux.key")
+def key_path(url: str) -> Path:
+    """Where the secret key is kept if it is not set: beside an SQLite database, else in the working folder."""
+    file = sqlite_file(url)
+    return Path(f"{file}.key") if file else Path("casinoflux.key")

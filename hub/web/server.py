@@ -13,7 +13,10 @@ from hub.runtime.tracing import tracer
 from hub.web import sockets
 from hub.web.app import create_app
 from hub.web.listen import listen
+from storage.db import serving_lock
 from storage.db.database_url import shown_url
+from storage.db.engine import Database
+from storage.db.spool_file import spool_folder, unwritable
 from storage.ledger.errors import CasinoFluxError
 
 _LEAVING = 3.0  # seconds the interpreter is given to end by itself
@@ -30,6 +33,7 @@ async def serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    lock = _lock(settings)
     if not away:
         await boot.upgrade_in_other_process(settings)
     tracer.start()
@@ -48,9 +52,23 @@ async def serve(
             await stopping.wait()
             await serving.stop()
         await loop_lag.stop()
+    if lock is not None:
+        os.close(lock)
     leave_soon()
     await asyncio.to_thread(tracer.stop)
     error_reports.stop()
+
+
+def _lock(settings: Settings) -> int | None:
+    """On SQLite, what holds off other processes that serve. Raises CasinoFluxError while one does."""
+    database = Database(settings.database_url)
+    if not database.sqlite:
+        return None
+    folder = spool_folder(database)
+    try:
+        return serving_lock.take(folder)
+    except OSError as error:
+        raise unwritable(folder, error) from None
 
 
 def _welcome(settings: Settings, host: str, port: int) -> str:

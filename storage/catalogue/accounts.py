@@ -10,9 +10,8 @@ from sqlalchemy import ColumnElement, Row, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.catalogue.groups import ACTIVE, ARCHIVED, Sorted, sorting_of
-from storage.db.secrets import UNREADABLE, Box, new_key
+from storage.db.secrets import UNREADABLE, Box, UnreadableSecret, new_key
 from storage.ledger.credentials import hide_credentials
-from storage.ledger.errors import CasinoFluxError
 from storage.tables import accounts, offers, revenue
 
 _HIDDEN_OPTIONS = ("hmac_sealed", "hmac_secret")
@@ -82,9 +81,9 @@ def sealed(box: Box, login: Login) -> dict[str, Any]:
 
 
 def opened(box: Box, row: Row[Any]) -> Login:
-    """The login of an account's row. Raises CasinoFluxError when it was sealed under another key."""
+    """The login of an account's row. Raises UnreadableSecret when it was sealed under another key."""
     if not _opens(box, row):
-        raise CasinoFluxError(UNREADABLE)
+        raise UnreadableSecret
     return readable(box, row)
 
 

@@ -1,6 +1,7 @@
 """A database's URL: as people write it, as it may be shown, and what stands in it."""
 
 import re
+from pathlib import Path
 
 from sqlalchemy.engine import URL, make_url
 
@@ -64,3 +65,9 @@ QUERY = frozenset({
     "service", "servicefile", "ssl", "statement_cache_size", "target_session_attrs", "timeout", "user",
 })  # fmt: skip
 """What may stand in the query of a PostgreSQL URL: what asyncpg's `connect` takes, and our own `pgbouncer`."""
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of an SQLite database; None for one in memory, and for PostgreSQL."""
+    path = make_url(url).database if url.startswith("sqlite") else None
+    return Path(path) if path and path != ":memory:" else None

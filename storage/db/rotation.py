@@ -16,8 +16,9 @@ _SEALED = "gAAAA"  # how every Fernet token begins: version 0x80, and a time bef
 
 
 class Rotated(msgspec.Struct):
-    """How many secrets were sealed again, and where those are that no key opens."""
+    """How many secrets were opened, how many of them sealed again, and where those are that no key opens."""
 
+    opened: int = 0
     sealed: int = 0
     unreadable: list[str] = []
 
@@ -38,15 +39,15 @@ async def rotate(tx: AsyncConnection, box: Box) -> Rotated:
     return rotated
 
 
-async def find_unreadable(tx: AsyncConnection, box: Box) -> list[str]:
-    """Where secrets are that no key opens; nothing is changed."""
+async def inspect(tx: AsyncConnection, box: Box) -> Rotated:
+    """What `rotate` would find; nothing is changed."""
     found = Rotated()
     for table in _TABLES:
         columns = [column for column in table.c if isinstance(column.type, Text | Json)]
         for row in await tx.execute(select(*dict.fromkeys((*table.primary_key, *columns)))):
             for column in columns:
                 _again(row._mapping[column.name], box, found, f"{table.name} {row[0]}")
-    return found.unreadable
+    return found
 
 
 def _again(value: Any, box: Box, rotated: Rotated, place: str) -> Any:
@@ -61,5 +62,6 @@ def _again(value: Any, box: Box, rotated: Rotated, place: str) -> Any:
     except CasinoFluxError:
         rotated.unreadable.append(place)
         return value
+    rotated.opened += 1
     rotated.sealed += sealed is not None
     return value if sealed is None else sealed

@@ -15,6 +15,13 @@ from storage.ledger.errors import CasinoFluxError
 UNREADABLE = "stored credentials cannot be read: CASINOFLUX_SECRET_KEY is not the key they were saved with"
 
 
+class UnreadableSecret(CasinoFluxError):
+    """A stored secret that no key opens."""
+
+    def __init__(self) -> None:
+        super().__init__(UNREADABLE)
+
+
 class Box:
     """Encrypts with Fernet under keys derived from CASINOFLUX_SECRET_KEY; derives keys for other uses.
 
@@ -44,11 +51,11 @@ class Box:
         return self._newest.encrypt(msgspec.json.encode(value)).decode()
 
     def open(self, sealed: str) -> Any:
-        """Raises CasinoFluxError when it was sealed under another key."""
+        """Raises UnreadableSecret when it was sealed under another key."""
         try:
             return msgspec.json.decode(self._all.decrypt(sealed.encode()))
         except InvalidToken:
-            raise CasinoFluxError(UNREADABLE) from None
+            raise UnreadableSecret from None
 
     def open_or(self, sealed: str | None, default: Any) -> Any:
         """The secret; `default` where there is none, or no key opens it."""

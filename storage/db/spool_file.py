@@ -25,9 +25,10 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 import structlog
-from sqlalchemy import make_url, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.db.database_url import sqlite_file
 from storage.db.engine import Database
 from storage.ledger.errors import CasinoFluxError
 from storage.tables import facts
@@ -51,8 +52,8 @@ S = TypeVar("S", bound="SpoolFile[Any]")
 
 def spool_folder(database: Database) -> Path:
     """Where spools are: beside an SQLite database, else in the working folder."""
-    path = make_url(database.url).database if database.sqlite else None
-    return Path(f"{path}.spool") if path and path != ":memory:" else Path("casinoflux.spool")
+    file = sqlite_file(database.url)
+    return Path(f"{file}.spool") if file else Path("casinoflux.spool")
 
 
 def unwritable(folder: Path, error: OSError) -> CasinoFluxError:

@@ -193,6 +193,55 @@ def test_on_sqlite_serve_is_one_process(deploy_sqlite: Deploy, option: tuple[str
     assert refused.stderr.count("\n") == 1
 
 
+def test_a_start_that_is_refused_leaves_nothing_behind(deploy_empty_sqlite: Deploy) -> None:
+    hub = deploy_empty_sqlite()
+    del hub.settings["SECRET_KEY"]
+    with socket.create_server(("127.0.0.1", hub.port)):
+        for words, fix in (
+            (["serve", "--workers", "2"], "needs PostgreSQL"),
+            (["serve", "--only", "bots"], "needs PostgreSQL"),
+            (["serve", "--port", str(hub.port)], "--port"),
+            (["serve", "--host", "203.0.113.9"], "--host"),
+        ):
+            assert fix in hub.shell(*words).stderr
+    hub.shell("doctor")
+    assert hub.shell("db", "upgrade", "--check").returncode == 1
+    hub.settings["SLACK_BOT_TOKEN"] = "set alone"
+    assert "CASINOFLUX_SLACK_BOT_TOKEN" in hub.shell("serve").stderr
+    assert not list(hub.folder.iterdir())
+
+
+def test_a_key_of_another_installation_stops_the_start_and_a_lost_one_is_replaced(deploy: Deploy) -> None:
+    hub = deploy()
+    hub.start()
+    hub.post("account/add", platform="affilka", name="main", token="t", base_url="https://a.example.test", test=False)
+    assert hub.stop() == 0
+    kept, hub.settings["SECRET_KEY"] = hub.settings["SECRET_KEY"], "the key of another installation"
+    for words in (["serve", "--port", str(hub.port)], ["run", "account", "list"]):
+        done = hub.shell(*words)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert "CASINOFLUX_SECRET_KEY is not the key" in done.stderr
+    lost = hub.shell("keys", "rotate")
+    assert (lost.returncode, "accounts 1" in lost.stderr) == (1, True)
+    hub.start()
+    assert hub.post("account/edit", account="main", token="t", test=False)["status"] == "active"
+    assert hub.stop() == 0
+    hub.settings["SECRET_KEY"] = kept
+    assert hub.shell("serve", "--port", str(hub.port)).returncode == 1
+
+
+def test_a_second_hub_on_one_sqlite_file_is_refused(deploy_sqlite: Deploy) -> None:
+    first, second = deploy_sqlite(), deploy_sqlite()
+    first.start()
+    refused = second.shell("serve", "--port", str(second.port))
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "another casinoflux serve is at work on this database" in refused.stderr
+    first.kill()
+    second.token = first.token
+    second.start()
+    assert second.stop() == 0, second.log()
+
+
 def test_a_command_beside_a_first_start_works(deploy_empty: Deploy) -> None:
     hub = deploy_empty()
     helped: list[int] = []

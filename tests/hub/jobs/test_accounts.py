@@ -269,10 +269,20 @@ async def test_an_unreadable_login_stops_no_other_account_and_can_be_given_again
                 await tx.execute(update(accounts).where(unreadable).values(credentials_secret=sealed_elsewhere))
             listed = {item["code"]: item["error"] for item in (await team.say("account list"))["items"]}
             assert (listed["other"], "CASINOFLUX_SECRET_KEY" in listed["main"]) == (None, True)
-            assert "CASINOFLUX_SECRET_KEY" in (await team.say("account show main"))["error"]
             with pytest.raises(MissingFields):
                 await team.say("account edit main sync_hour=5")
             with pytest.raises(Refused, match="has this login already"):
                 await team.say(f"account add affilka name=Third base_url={casino.url} token={TOKEN}")
             again = await team.say(f"account edit main token={TOKEN} force=true")
             assert (again["credentials"], again["error"]) == (["token"], None)
+
+
+async def test_a_login_that_no_key_opens_pauses_no_account(opened: Callable[[], Any]) -> None:
+    async with hub(opened) as team:
+        await team.say(f"account add affilka name=Main base_url=https://a.example.test token={TOKEN} test=false")
+        async with team.runtime.database.begin() as tx:
+            await tx.execute(update(accounts).values(credentials_secret=Box("another key").seal({"token": TOKEN})))
+        await team.say("sync now main")
+        await team.sync()
+        main = await team.say("account show main")
+        assert ("CASINOFLUX_SECRET_KEY" in main["error"], main["status"]) == (True, "active")

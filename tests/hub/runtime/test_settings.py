@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hub.runtime.boot import reach
-from hub.runtime.settings import SettingError, read_settings, unknown_settings
+from hub.runtime.settings import SettingError, read_settings, unknown_settings, with_key
 
 KEY = {"CASINOFLUX_SECRET_KEY": "k"}
 
@@ -77,7 +77,9 @@ async def test_a_database_that_cannot_be_opened_is_told_without_its_password(tmp
 
 def test_the_key_is_made_once_beside_the_database(tmp_path: Path) -> None:
     url = {"CASINOFLUX_DATABASE_URL": f"sqlite:///{tmp_path / 'flux.db'}"}
-    first = read_settings(url, tmp_path).secret_key
-    assert read_settings(url, tmp_path).secret_key == first
+    assert not read_settings(url, tmp_path).secret_key
+    assert not list(tmp_path.iterdir())
+    first = with_key(read_settings(url, tmp_path)).secret_key
+    assert with_key(read_settings(url, tmp_path)).secret_key == read_settings(url, tmp_path).secret_key == first
     stored = tmp_path / "flux.db.key"
     assert stat.S_IMODE(stored.stat().st_mode) == 0o600

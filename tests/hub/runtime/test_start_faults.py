@@ -17,11 +17,13 @@ from hub.postbacks.handler import Postbacks
 from hub.runtime import boot
 from hub.runtime.boot import DatabaseUnreachable
 from hub.runtime.runtime import Runtime
-from hub.runtime.settings import SettingError, read_settings
+from hub.runtime.settings import SettingError, Settings, key_path, read_settings
+from storage.catalogue import teams
 from storage.clicks.queries import ensure_codec
 from storage.db import backup
 from storage.db.engine import Database
 from storage.db.schema import is_older
+from storage.db.secrets import Box
 from storage.ledger.errors import CasinoFluxError
 from tests.waiting import free_port
 
@@ -89,7 +91,6 @@ async def test_a_read_only_server_and_a_missing_database_are_told(postgres_url: 
         await boot.reach(postgres_url.replace(str(name), "nowhere"))
 
 
-@on_postgresql
 async def test_a_second_hub_has_the_key_and_the_zone_of_the_first(upgraded_url: str) -> None:
     first = new_runtime(upgraded_url)
     await boot.prepare(first)
@@ -101,6 +102,46 @@ async def test_a_second_hub_has_the_key_and_the_zone_of_the_first(upgraded_url: 
     second = new_runtime(upgraded_url, SECRET_KEY="a newer key,one key")
     await boot.prepare(second)
     await second.close()
+
+
+def read_key(folder: Path, url: str) -> Settings:
+    return read_settings({"CASINOFLUX_DATABASE_URL": url}, folder)
+
+
+async def test_a_key_that_is_lost_is_said_and_no_other_is_made(
+    upgraded_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = boot.new_runtime(read_key(tmp_path, upgraded_url))
+    await boot.prepare(first)
+    await first.close()
+    kept = key_path(upgraded_url)
+    key = kept.read_text()
+    kept.unlink()
+    with pytest.raises(SettingError, match=rf"{kept.name} is missing.* casinoflux keys rotate"):
+        await boot.check_stored(read_key(tmp_path, upgraded_url))
+    assert not kept.exists()
+    kept.write_text(key)
+    await boot.check_stored(read_key(tmp_path, upgraded_url))
+
+
+async def test_a_database_of_before_the_check_is_opened_by_a_key_that_opens_something(upgraded_url: str) -> None:
+    runtime = new_runtime(upgraded_url)
+    async with runtime.database.begin() as tx:
+        await teams.store_fact(tx, "slack", Box("one key").seal({"token": "s"}))
+        await teams.store_fact(tx, "lost", Box("a lost key").seal("x"))
+    await runtime.close()
+    assert "CASINOFLUX_SECRET_KEY is not the key" in await fault_of_start(upgraded_url, SECRET_KEY="another key")
+    second = new_runtime(upgraded_url)
+    await boot.prepare(second)
+    await second.close()
+
+
+def test_an_empty_key_file_is_no_key(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'flux.db'}"
+    (tmp_path / "flux.db.key").touch()
+    with pytest.raises(SettingError, match=r"flux\.db\.key is empty"):
+        read_key(tmp_path, url)
 
 
 @on_postgresql
