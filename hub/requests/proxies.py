@@ -46,7 +46,9 @@ class Proxies:
         """From `address`, a trusted proxy, to the left; and whether all that stands there is trusted."""
         if len(forwarded) > _LONGEST_FORWARDED:
             forwarded = forwarded[-_LONGEST_FORWARDED:]
-        for part in reversed(forwarded.decode("latin-1").split(",")):
+        rest, comma = forwarded.decode("latin-1"), ","
+        while comma:
+            rest, comma, part = rest.rpartition(",")
             part = part.strip()
             try:
                 packed = inet_pton(AF_INET, part)

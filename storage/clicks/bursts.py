@@ -54,8 +54,9 @@ class BurstCounter:
         if len(self._young) >= _KEPT:
             self._old, self._young, self._elsewhere, self._unshared = self._young, {}, {}, {}
         self._young[address] = began << _BITS | n
-        self._elsewhere.pop(address, None)
-        self._unshared.pop(address, None)
+        if self._elsewhere or self._unshared:  # seldom, and every new visitor comes by here
+            self._elsewhere.pop(address, None)
+            self._unshared.pop(address, None)
 
     async def load(self, database: Database, now: datetime) -> None:
         """Count the clicks of the last minute."""
