@@ -376,7 +376,7 @@ async def simulate_postback(ctx: Context, new: SimulatedPostback) -> ForecastSho
         click_id=signal.click, txn_id=signal.txn_id, player_id=signal.player_id, status=signal.status,
         amount=signal.amount, currency=signal.currency, occurred_at=signal.occurred_at,
         day=made.occurred_at.astimezone(placing.zone).date().isoformat() if made else None,
-        is_ftd=bool(made and made.is_ftd), parameters=request.decoded.stored_form(),
+        is_ftd=bool(made and made.is_ftd), parameters=request.decoded.by_name(),
     )  # fmt: skip
 
 

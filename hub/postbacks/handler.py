@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import structlog
 from litestar.types import Receive, Scope, Send
 from sqlalchemy import select
@@ -56,16 +57,16 @@ UNCHECKED_SIGNATURE = "the account's signing secret cannot be read: give it agai
 _METHODS = frozenset({"GET", "POST"})  # the others count nothing
 
 
-class _WaitingRequest:
+class _WaitingRequest(msgspec.Struct, frozen=True):
     """A request between its arrival and its commit, and the callback that receives its answer."""
 
-    __slots__ = ("answer", "began", "entry", "postback_request")
+    entry: Entry
+    answer: Callable[[Answer], None]
+    began: int  # for the tracer
 
-    def __init__(self, entry: Entry, answer: Callable[[Answer], None]) -> None:
-        self.entry = entry
-        self.postback_request = entry.postback_request
-        self.answer = answer
-        self.began = tracer.began()
+    @property
+    def postback_request(self) -> PostbackRequest:
+        return self.entry.postback_request
 
 
 class Postbacks:
@@ -162,7 +163,7 @@ class Postbacks:
             if not answer_ready.done():  # it is when whoever asked has gone
                 answer_ready.set_result(answer)
 
-        self._submit(_WaitingRequest(self._prepared(self._arrival(scope, account, body, fault)), respond))
+        self._submit(self._arrival(scope, account, body, fault), respond)
         await (await answer_ready).give(send)
 
     def try_fast_path(self, scope: Any, send: Callable[[Any], Any], added: Sequence[str] = ()) -> bool:
@@ -179,7 +180,7 @@ class Postbacks:
             with suppress(Exception):  # who asked may be gone
                 send(answer.at_once(added))
 
-        self._submit(_WaitingRequest(self._prepared(self._arrival(scope, account, b"", "")), respond))
+        self._submit(self._arrival(scope, account, b"", ""), respond)
         return True
 
     def _prepared(self, request: PostbackRequest) -> Entry:
@@ -238,8 +239,8 @@ class Postbacks:
         right = signed(query, body, secret=secret, parameter=name, header=header)
         return "" if right else "the signature is missing or wrong"
 
-    def _submit(self, waiting: "_WaitingRequest") -> None:
-        self._waiting.append(waiting)
+    def _submit(self, request: PostbackRequest, answer: Callable[[Answer], None]) -> None:
+        self._waiting.append(_WaitingRequest(self._prepared(request), answer, tracer.began()))
         self._arrived.set()
         if len(self._waiting) >= self._last[0]:
             self._enough.set()
@@ -360,11 +361,10 @@ class Postbacks:
 
     def _answer(self, waiting: _WaitingRequest, done: Received) -> None:
         self.counts[done.outcome] = self.counts.get(done.outcome, 0) + 1
-        account = waiting.postback_request.account
-        tracer.record("postback", waiting.began, account=account.code, outcome=str(done.outcome))
-        waiting.answer(
-            answers.answer_for(done, too_long=waiting.postback_request.signal.notes == answers.ONLY_TOO_LONG)
-        )
+        request = waiting.postback_request
+        if waiting.began:
+            tracer.record("postback", waiting.began, account=request.account.code, outcome=str(done.outcome))
+        waiting.answer(answers.answer_for(done, too_long=request.signal.notes == answers.ONLY_TOO_LONG))
 
     async def _write(self, entries: Sequence[Entry]) -> list[Received]:
         processor = self.processor()

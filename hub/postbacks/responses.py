@@ -53,7 +53,7 @@ def may_have_body(scope: Scope) -> bool:
     """A GET without a length has none, and waiting for it costs as much as reading the query."""
     if scope["method"] != "GET" or scope.get("http_version") == "2":  # type: ignore[typeddict-item]
         return True
-    return any(name in _LENGTHS for name, _ in scope["headers"])
+    return not _LENGTHS.isdisjoint(dict(scope["headers"]))
 
 
 async def body_of(receive: Receive) -> tuple[bytes, str]:

@@ -1,11 +1,11 @@
 """Conversions as rows: made, changed, and every state kept; the days they move are touched."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -22,8 +22,7 @@ _COMPARED = ("event", "txn_id", "status", "is_ftd", "amount", "currency", "occur
 _NO_SUBS = (None,) * len(SUBS)
 
 
-@dataclass(slots=True, kw_only=True)
-class Change:
+class Change(msgspec.Struct, kw_only=True):
     """A conversion to be made, or compared with its row."""
 
     account: PostbackAccount
@@ -157,27 +156,30 @@ _TOUCHED = BulkTable(touched, ("team_id", "day"))
 
 def _bulk_row(row: Mapping[str, Any]) -> tuple[Any, ...]:
     """A conversion's row as it is stored."""
+    occurred_at, received_at = row["occurred_at"], row["received_at"]
+    occurred = micros(occurred_at)
+    received = occurred if received_at is occurred_at else micros(received_at)  # no time given: most are so
     return (
         row["team_id"], row["account_id"], row["campaign_id"], row["site_id"], row["offer_id"], row["source_id"],
-        row["country"] or "", row["device"] or "", *(sub or "" for sub in row["subs"]), nullable(row["click_id"]),
+        row["country"] or "", row["device"] or "", *[sub or "" for sub in row["subs"]], nullable(row["click_id"]),
         row["player_id"] or "", str(row["event"]), row["txn_id"] or "", str(row["status"]), int(row["is_ftd"]),
-        nullable(row["amount"]), row["currency"] or "", micros(row["occurred_at"]), micros(row["received_at"]),
-        days(row["day"]), NO_NUMBER if row["visit_day"] is None else days(row["visit_day"]), as_json(row["marks"]),
-        row["origin"],
+        nullable(row["amount"]), row["currency"] or "", occurred, received, days(row["day"]),
+        NO_NUMBER if row["visit_day"] is None else days(row["visit_day"]),
+        as_json(row["marks"]), row["origin"],
     )  # fmt: skip
 
 
 async def add(tx: AsyncConnection, rows: Sequence[Mapping[str, Any]], now: datetime) -> list[int]:
     """Conversions without a click, each with its first state; their ids, in order."""
     ids = await _ROWS.insert(tx, [_bulk_row(row) for row in rows])
-    await _STATES.append(tx, [_state_row(row, number, now) for row, number in zip(rows, ids, strict=True)])
+    await _STATES.append(tx, [_state_row(row, number, micros(now)) for row, number in zip(rows, ids, strict=True)])
     await touch(tx, {(row["team_id"], row["day"]) for row in rows})
     return ids
 
 
-def _state_row(row: Mapping[str, Any], number: int, now: datetime, posted: int = NO_NUMBER) -> tuple[Any, ...]:
+def _state_row(row: Mapping[str, Any], number: int, recorded: int, posted: int = NO_NUMBER) -> tuple[Any, ...]:
     return (
-        row["team_id"], number, micros(now), posted, str(row["status"]), int(row["is_ftd"]), nullable(row["amount"]),
+        row["team_id"], number, recorded, posted, str(row["status"]), int(row["is_ftd"]), nullable(row["amount"]),
         row["currency"] or "", micros(row["occurred_at"]), days(row["day"]),
     )  # fmt: skip
 
@@ -233,11 +235,12 @@ async def write_states(
 ) -> None:
     """Every new state of a conversion: its history, and what a report of an earlier moment is made of."""
     states = []
+    recorded = micros(now)
     for change in changes:
         if change.row is None or not change.differs:
             continue
         numbers = [n for n in (*change.derived.requests, *change.derived.repeats) if n in posted]
-        states.append(_state_row(change.row, change.id, now, nullable(posted[max(numbers)] if numbers else None)))
+        states.append(_state_row(change.row, change.id, recorded, nullable(posted[max(numbers)] if numbers else None)))
     if states:
         await rows.append(_STATES, states)
 

@@ -222,10 +222,13 @@ def _judged(
     new = [r for r in group if r.id in batch.by_number]
     if not new:
         return []
-    existing = [] if len(new) == len(group) else [r for r in group if r.id not in batch.by_number]
-    new.sort(key=_by_arrival)
+    existing: list[Request] = []
+    if len(new) < len(group):
+        existing = [r for r in group if r.id not in batch.by_number]
+        batch.joined |= {r.id: r for r in existing}
+    if len(new) > 1:
+        new.sort(key=_by_arrival)
     judged, derived, joined = judge(existing, new, account.account_rules)
-    batch.joined |= {r.id: r for r in existing}
     for judgement in judged:
         _decide(judgement, batch)
     return [(account, derived_, joined) for derived_ in derived]

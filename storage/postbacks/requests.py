@@ -2,7 +2,6 @@
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,8 +27,7 @@ PLAIN_BODY = 64_000
 LONG_BODY_DAYS = 30
 
 
-@dataclass(slots=True, kw_only=True)
-class PostbackRequest:
+class PostbackRequest(msgspec.Struct, kw_only=True):
     """A request on its way in. `id` is set for one that is stored already and looked at again."""
 
     account: PostbackAccount
@@ -72,8 +70,7 @@ def refused(request: PostbackRequest, reason: str) -> PostbackRequest:
     return request
 
 
-@dataclass(slots=True, kw_only=True)
-class Entry:
+class Entry(msgspec.Struct, kw_only=True):
     """A request while it is placed: what is found out about it, then its outcome."""
 
     postback_request: PostbackRequest
@@ -116,7 +113,7 @@ async def store(tx: AsyncConnection, entries: Sequence[Entry], rows: RowBatch) -
 
 _REQUEST_COLUMNS = (
     "team_id", "account_id", "received_at", "method", "query", "content_type", "body", "packed_body", "body_size",
-    "parameters", "digest", "corrects",
+    "digest", "corrects",
 )  # fmt: skip
 _OUTCOME_COLUMNS = (
     "outcome", "reason", "event", "click", "click_id", "player_id", "txn_id", "status", "amount", "currency",
@@ -131,9 +128,7 @@ _OUTCOMES = BulkTable(postbacks, _OUTCOME_COLUMNS)
 def _request_values(request: PostbackRequest) -> tuple[Any, ...]:
     return (
         request.account.team_id, request.account.id, micros(request.received_at), request.method, request.query,
-        request.content_type, *_stored_body(request.body), as_json(request.decoded.stored_form()),
-        request.digest,
-        nullable(request.corrects),
+        request.content_type, *_stored_body(request.body), request.digest, nullable(request.corrects),
     )  # fmt: skip
 
 

@@ -149,7 +149,7 @@ postbacks = Table(
     Column("body", LargeBinary, nullable=False),  # of a long one the beginning
     Column("packed_body", LargeBinary),  # a long one whole, compressed, for so many days
     Column("body_size", BigInteger),  # of a long one, in bytes
-    Column("parameters", Json),  # decoded
+    Column("parameters", Json),  # of requests that an earlier release stored: read by nothing, and costly to drop
     Column("digest", Text, nullable=False),  # of the decoded parameters: equal for identical requests
     Column("outcome", Text, nullable=False),  # accepted | duplicate | updated | unmatched | unmapped | rejected
     Column("reason", Text),

@@ -74,7 +74,7 @@ def alone(request: Request, account_rules: AccountRules) -> Derived | None:
         click_id=request.click_id,
         player_id=request.player_id,
         received_at=request.received_at,
-        marks=tuple(sorted(set(request.marks))),
+        marks=tuple(sorted(set(request.marks))) if request.marks else (),
         requests=(request.id,),
     )
 

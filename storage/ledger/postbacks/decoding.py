@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from email.message import Message
 
 MAX_PARAMETERS = 1000
-_KEPT_VALUE = 1000
+_SHOWN_VALUE = 1000
 _DECODER = msgspec.json.Decoder(Any, float_hook=str)  # decimals exactly as they came
 
 Pairs = tuple[tuple[str, str], ...]
@@ -29,11 +29,11 @@ class Decoded(msgspec.Struct, frozen=True, kw_only=True):
         text = msgspec.json.encode(sorted(self.pairs))
         return hashlib.blake2b(text, digest_size=16).hexdigest()
 
-    def stored_form(self) -> dict[str, str | list[str]]:
-        """For the log: one value per name, or a list of them; very long ones cut."""
+    def by_name(self) -> dict[str, str | list[str]]:
+        """To be shown: one value per name, or a list of them; very long ones cut."""
         parameters: dict[str, Any] = {}
         for name, value in self.pairs:
-            value = value[:_KEPT_VALUE]
+            value = value[:_SHOWN_VALUE]
             if name not in parameters:
                 parameters[name] = value
             elif isinstance(parameters[name], list):
@@ -51,7 +51,8 @@ def decode(query: bytes, content_type: str = "", body: bytes = b"") -> Decoded:
         pairs += _body(content_type, body, notes)
     if len(pairs) > MAX_PARAMETERS:
         notes.append(f"over {MAX_PARAMETERS:,} parameters: the rest is left out")
-    return Decoded(pairs=tuple(pairs[:MAX_PARAMETERS]), notes=tuple(dict.fromkeys(notes)))
+        pairs = pairs[:MAX_PARAMETERS]
+    return Decoded(pairs=tuple(pairs), notes=tuple(dict.fromkeys(notes)) if notes else ())
 
 
 def _body(content_type: str, body: bytes, notes: list[str]) -> list[tuple[str, str]]:
@@ -81,10 +82,11 @@ def _form(text: bytes, notes: list[str]) -> list[tuple[str, str]]:
 def _ascii_form(text: str, notes: list[str]) -> list[tuple[str, str]]:
     """What nearly all are: only what is encoded has to be decoded."""
     pairs = []
+    encoded = "%" in text or "+" in text
     for part in text.split("&", MAX_PARAMETERS + 1)[: MAX_PARAMETERS + 1]:
         if part:
             name, _, value = part.partition("=")
-            if "%" in part or "+" in part:
+            if encoded and ("%" in part or "+" in part):
                 name, value = _text(name.encode(), notes), _text(value.encode(), notes)
             pairs.append((name.strip().lower(), value))
     return pairs

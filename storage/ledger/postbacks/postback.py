@@ -15,7 +15,7 @@ from storage.ledger.facts import Event, Outcome, Status
 from storage.ledger.instants import assumed_order, read_instant
 from storage.ledger.numbers import read_micro
 from storage.ledger.postbacks.decoding import Decoded, Pairs
-from storage.ledger.postbacks.vocabulary import event_words, is_macro, parameter_names, plain, status_words
+from storage.ledger.postbacks.vocabulary import PARAMETERS, event_words, is_macro, parameter_names, plain, status_words
 
 MAX_BODY = 1_000_000
 MAX_VALUE = 255  # of what is kept as an id; longer ones are cut
@@ -27,7 +27,9 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """How an account's postbacks are read: its platform's words, overridden by the team's mapping."""
 
     names: Mapping[str, tuple[str, ...]]  # our parameter -> names to look under, in compared form
-    places: Mapping[str, tuple[str, int]]  # such a name -> our parameter, and its place among the names
+    places: Mapping[
+        str, tuple[str, int]
+    ]  # such a name, or a usual one as it is -> our parameter, place among its names
     events: Mapping[str, Event]
     statuses: Mapping[str, Status]
     zone: ZoneInfo
@@ -45,9 +47,11 @@ def rules(*, zone: ZoneInfo, currency: str, words: Mapping[str, Any], mapping: M
     default = mapping.get("default_event")
     has_ftd = mapping.get("has_ftd_event")
     names = parameter_names(words.get("parameters", {}), mapping.get("parameters", {}))
+    places = {name: (ours, rank) for ours, aliases in names.items() for rank, name in enumerate(aliases)}
+    usual = {alias: plain(alias) for aliases in PARAMETERS.values() for alias in aliases}
     return Rules(
         names=names,
-        places={name: (ours, rank) for ours, aliases in names.items() for rank, name in enumerate(aliases)},
+        places=places | {alias: places[name] for alias, name in usual.items() if name in places},
         events=event_words(words.get("events", {}), mapping.get("events", {})),
         statuses=status_words(words.get("statuses", {}), mapping.get("statuses", {})),
         zone=zone,
@@ -88,9 +92,9 @@ def read(decoded: Decoded, by: Rules, received_at: datetime) -> Signal:
         outcome=outcome,
         event=event,
         status=status,
-        click=_cut("click_id", values.get("click_id"), notes),
-        player_id=_cut("player_id", values.get("player_id"), notes),
-        txn_id=_cut("txn_id", values.get("txn_id"), notes),
+        click=_cut("click_id", values, notes),
+        player_id=_cut("player_id", values, notes),
+        txn_id=_cut("txn_id", values, notes),
         amount=money,
         currency=currency,
         occurred_at=occurred_at,
@@ -116,7 +120,13 @@ def _chosen(pairs: Pairs, by: Rules, notes: list[str]) -> dict[str, str]:
             several.setdefault(ours, [first[ours]]).append((rank, value))
     usable_values: dict[str, str] = {}
     for ours, (_, value) in first.items():
-        usable = _best(ours, several[ours], notes) if ours in several else _usable(ours, (value,), notes)
+        alone = value.strip()
+        if ours in several:
+            usable = _best(ours, several[ours], notes)
+        elif alone and not is_macro(alone):
+            usable = alone
+        else:
+            usable = _usable(ours, (value,), notes)
         if usable is not None:
             usable_values[ours] = usable
     return usable_values
@@ -143,8 +153,6 @@ def _best(ours: str, ranked: list[tuple[int, str]], notes: list[str]) -> str | N
 
 
 def _usable(name: str, values: Sequence[str], notes: list[str]) -> str | None:
-    if len(values) == 1 and (alone := values[0].strip()) and not is_macro(alone):
-        return alone
     real = []
     for text in values:
         value = text.strip()
@@ -230,7 +238,8 @@ def _currency(written: str | None, own: str) -> str:
     raise ValueError(f"its currency {written[:20]!r} is no code such as EUR")
 
 
-def _cut(name: str, value: str | None, notes: list[str]) -> str | None:
+def _cut(name: str, values: Mapping[str, str], notes: list[str]) -> str | None:
+    value = values.get(name)
     if value is not None and len(value) > MAX_VALUE:
         notes.append(f"{name} has {len(value)} characters: cut to {MAX_VALUE}")
         return value[:MAX_VALUE]
