@@ -42,6 +42,7 @@ from storage.ledger.facts import Reason
 log = structlog.get_logger()
 
 REFRESH = 0.3  # seconds between looks for a changed configuration
+SET_BACK = 2.0  # seconds that a clock is set back at least before ids follow it; less is made up for by waiting
 _METHODS = frozenset({"GET", "HEAD"})
 _BINOM_PATHS = frozenset({"", "click", "click.php", "index.php"})
 _LONGEST_ALIAS = 100
@@ -114,13 +115,18 @@ class Clicks:
             keys = await daily_keys.keys(tx, today)
             await partitions.ensure(tx, self._runtime.clock())
             self._left = await left_folders(tx)
-        self._worker = WorkerNumber(number)
-        if not database.sqlite:
-            try:
-                self._worker = await asyncio.to_thread(worker_numbers.hold, folder, codec.fingerprint, number)
-            except OSError as error:
-                raise unwritable(folder, error) from None
+        self._worker = await self._held(codec, number)
         return codec, keys
+
+    async def _held(self, codec: Codec, number: int) -> WorkerNumber:
+        """A number that the database gave out, as this process's."""
+        if self._database.sqlite:
+            return WorkerNumber(number)
+        folder = spool_folder(self._database)
+        try:
+            return await asyncio.to_thread(worker_numbers.hold, folder, codec.fingerprint, number)
+        except OSError as error:
+            raise unwritable(folder, error) from None
 
     async def database_back(self) -> None:
         """Go on with the database after a start without it; safe to be called again."""
@@ -153,6 +159,7 @@ class Clicks:
     async def _follow(self) -> None:
         await self.refresh()
         await self._rotate_keys()
+        await self._follow_clock()
         await self._closed.tell(self.state.plans)
 
     async def _rotate_keys(self) -> None:
@@ -160,6 +167,18 @@ class Clicks:
         if today != self.state.keys.day and self._runtime.snapshot is None:
             async with self._database.begin() as tx:
                 self.state.keys = await daily_keys.keys(tx, today)
+
+    async def _follow_clock(self) -> None:
+        """Make ids under another number once the clock was set back: under the one before they never go back."""
+        ahead = self.state.click_ids.ahead(self._runtime.clock().timestamp())
+        if ahead < SET_BACK or self._runtime.snapshot is not None:
+            return
+        log.warning("the clock was set back: click ids follow it", seconds=round(ahead))
+        async with self._database.begin() as tx:
+            number = await next_worker(tx)
+        former, self._worker = self._worker, await self._held(self.state.codec, number)
+        self.state.click_ids = ClickIdGenerator(number)
+        former.release()
 
     def health(self) -> dict[str, Any]:
         """For /readyz and /metrics. `spooled` clicks wait outside the database, `unsaved` of them in memory only.

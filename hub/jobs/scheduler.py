@@ -1,17 +1,18 @@
 """The timetable: who runs what, how often. Due work itself is rows in the database, so a restart loses nothing."""
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from sqlalchemy.exc import DBAPIError
 
-from hub.runtime.runtime import Runtime, utc_now
+from hub.runtime.runtime import Runtime
 from storage.db import leases, tasks
 
 LEASE = timedelta(seconds=20)
@@ -32,37 +33,26 @@ class Job(NamedTuple):
 
 
 class Jobs:
-    """Runs a timetable on this process' event loop."""
+    """Runs a timetable on this process' event loop, by a clock that is never set: the time of day may jump."""
 
     def __init__(self, runtime: Runtime, timetable: tuple[Job, ...]) -> None:
         self._runtime = runtime
         self._timetable = timetable
         self._holder = uuid4().hex
         self._held: dict[str, datetime] = {}
-        self._scheduler = AsyncIOScheduler(timezone="UTC")
+        self._loops: list[asyncio.Task[None]] = []
         self._running: set[asyncio.Task[Any]] = set()
         self._pauses: dict[str, float] = {}  # seconds, of jobs that failed the last time
 
     async def start(self) -> None:
-        for job in self._timetable:
-            self._scheduler.add_job(
-                self._run, "interval", seconds=job.seconds, args=[job], id=job.name, coalesce=True, max_instances=1,
-                misfire_grace_time=None, next_run_time=utc_now(),
-            )  # fmt: skip
-        self._scheduler.start()
+        self._loops = [tasks.start_loop(job.name, partial(self._repeat, job)) for job in self._timetable]
 
     async def stop(self) -> None:
         """Start nothing more, wait a little for what runs, and let other processes take over at once."""
         self._runtime.state["stopping"] = True
-        self._scheduler.pause()
         if self._running:
-            _, late = await asyncio.wait(self._running, timeout=LAST_WORK)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
-        self._scheduler.shutdown(wait=False)
-        for job in self._timetable:
-            tasks.monitor.ended(job.name)
+            await asyncio.wait(self._running, timeout=LAST_WORK)
+        await tasks.stop(*self._loops)
         await self._give_back()
 
     async def _give_back(self) -> None:
@@ -79,7 +69,21 @@ class Jobs:
         finally:
             await self._give_back()
 
-    async def _run(self, job: Job) -> None:
+    async def _repeat(self, job: Job) -> None:
+        """Do a job at once, and then every so many seconds; turns that come while it is done are left out."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while not self._runtime.state.get("stopping"):
+            if loop.time() < due:
+                await asyncio.sleep(due - loop.time())
+                continue
+            worked = await self._run(job)
+            due += job.seconds * max(1, math.ceil((loop.time() - due) / job.seconds))
+            if not worked:
+                due = min(due, loop.time() + self._pause(job))
+
+    async def _run(self, job: Job) -> bool:
+        """Do a job; False if it failed."""
         task = asyncio.current_task()
         if task:
             self._running.add(task)
@@ -87,7 +91,7 @@ class Jobs:
             ran = await self._runtime.database.loop_share.run(self._run_leased(job))
         except Exception as error:
             tasks.monitor.failed(job.name, error)
-            self._retry(job)
+            return False
         except asyncio.CancelledError:
             if not self._runtime.state.get("stopping"):  # a stop gives it up: no fault
                 raise
@@ -98,13 +102,13 @@ class Jobs:
         finally:
             if task:
                 self._running.discard(task)
+        return True
 
-    def _retry(self, job: Job) -> None:
-        """Do a job again that failed before its next turn, which may be an hour away."""
+    def _pause(self, job: Job) -> float:
+        """Seconds until a job that failed is done again, if its next turn, which may be an hour away, is not sooner."""
         pause = self._pauses.get(job.name, FIRST_PAUSE)
         self._pauses[job.name] = min(pause * 2, job.seconds)
-        if pause < job.seconds and not self._runtime.state.get("stopping"):
-            self._scheduler.modify_job(job.name, next_run_time=utc_now() + timedelta(seconds=pause))
+        return pause
 
     async def _run_leased(self, job: Job) -> bool:
         """Do a job unless another process has its lease; whether it was done here."""

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Mapping
 from datetime import date, timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, not_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,13 +16,16 @@ _OURS = facts.c.name.startswith(_PREFIX, autoescape=True)
 
 
 async def keys(tx: AsyncConnection, today: date) -> Keys:
-    """Today's key, made if need be in this write transaction, and yesterday's; older ones are deleted."""
+    """Today's key, made if need be in this write transaction, and yesterday's; older ones are deleted.
+
+    So are those of days to come, which a clock that was wrong has left; another machine's may be a little ahead.
+    """
     name = _name(today)
     await tx.execute(upsert(facts).values(name=name, value=secrets.token_hex(32)).on_conflict_do_nothing())
     stored = await _stored(tx)
-    yesterday_name = _name(today - timedelta(days=1))
-    if any(name < yesterday_name for name in stored):
-        await tx.execute(delete(facts).where(_OURS, facts.c.name < yesterday_name))
+    first, last = _name(today - timedelta(days=1)), _name(today + timedelta(days=1))
+    if any(not first <= name <= last for name in stored):
+        await tx.execute(delete(facts).where(_OURS, not_(facts.c.name.between(first, last))))
     return _keys(stored, today)
 
 

@@ -57,6 +57,10 @@ class ClickIdGenerator:
                 self._last, self._sequence = self._last + 1, 0
         return self._last << _TIME_SHIFT | self._worker | self._sequence
 
+    def ahead(self, seconds: float) -> float:
+        """Seconds that the last id is ahead of a Unix time: more than a moment once the clock was set back."""
+        return (self._last + _EPOCH_MS) / 1000 - seconds
+
 
 class Codec:
     """Between the number inside and the word outside, under a secret key of any length up to 64 bytes."""

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from storage.ledger.clicks.click_id import instant_of
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Reason
+from storage.tables import facts
 from tests.bot.commands.test_clicks import say, shown_message
 from tests.hub.clicks.click_deployment import ClickDeployment, click_deployment
 
@@ -203,3 +205,19 @@ async def test_a_card_says_who_counts_as_the_same_and_undo_sets_it_back(sqlite_u
         await say(d, "undo")
         shown = await say(d, "campaign show one")
         assert (shown.unique_period, shown.unique_scope, shown.smart_rotation) == (None, None, False)
+
+
+async def test_click_ids_and_daily_keys_follow_a_clock_that_was_wrong(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
+        await d.offer("a")
+        await campaign(d, "one")
+        for n, hours in enumerate((0, 24 * 400, 0)):
+            at(d, hours)
+            d.runtime.clock = lambda moment=START + timedelta(hours=hours): moment  # type: ignore[misc]
+            await d.clicks._follow()
+            await d.get("/c/one", ip=f"192.0.2.{n}")
+        assert [instant_of(click.id).date() for click in await d.stored()] == [
+            START.date(), START.date(), (START + timedelta(days=400)).date(),
+        ]  # fmt: skip
+        keys = [fact.name for fact in await d.rows(facts) if fact.name.startswith("visitor_key:")]
+        assert keys == [f"visitor_key:{START.date()}"]

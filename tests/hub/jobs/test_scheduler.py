@@ -2,9 +2,13 @@
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,6 +112,74 @@ async def test_a_job_that_fails_does_not_wait_for_its_next_turn(
         async with asyncio.timeout(PATIENCE):
             await works.wait()
     assert tasks.monitor.failures() == {"upkeep": 3}
+
+
+_CLOCK_IS_SET = """
+import asyncio
+import datetime
+import sys
+import time
+
+real, offset, now = datetime.datetime, 0.0, time.time
+
+class Clock(real):
+    @classmethod
+    def now(cls, tz=None):
+        return cls.fromtimestamp(now() + offset, tz)
+
+datetime.datetime = Clock
+time.time = lambda: now() + offset
+
+from hub.jobs.scheduler import Job, Jobs
+from storage.db.engine import Database
+from tests.hub.jobs.test_scheduler import runtime
+
+async def main():
+    global offset
+    runs = asyncio.Queue()
+
+    async def work(_runtime):
+        runs.put_nowait(1)
+
+    database = Database(f"sqlite+aiosqlite:///{sys.argv[1]}")
+    jobs = Jobs(runtime(database), (Job("sync", 0.05, work, leased=False),))
+    await jobs.start()
+    for offset in (0.0, 3600.0, -3600.0, 0.0):
+        for _ in range(3):
+            await asyncio.wait_for(runs.get(), 20)
+    await jobs.stop()
+    await database.close()
+
+asyncio.run(main())
+"""
+
+
+def test_jobs_go_on_when_the_clock_is_set(tmp_path: Path) -> None:
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, "-c", _CLOCK_IS_SET, str(tmp_path / "casinoflux.db")],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+async def test_turns_that_a_long_job_misses_are_left_out(opened: Callable[[], Any]) -> None:
+    runs: list[float] = []
+    enough = asyncio.Event()
+
+    async def work(_runtime: Runtime) -> None:
+        runs.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(0.25)
+        if len(runs) == 3:
+            enough.set()
+
+    async with opened() as database, running(database, Job("settle", 0.1, work)):
+        async with asyncio.timeout(PATIENCE):
+            await enough.wait()
+    assert all(later - earlier > 0.28 for earlier, later in pairwise(runs)), "at the next turn, not at once"
 
 
 async def test_a_job_that_a_stop_gives_up_is_no_fault(
