@@ -96,8 +96,9 @@ async def test_a_second_hub_has_the_key_and_the_zone_of_the_first(upgraded_url: 
     await boot.prepare(first)
     async with first.database.begin() as tx:
         await ensure_codec(tx)
+        await teams.store_fact(tx, "slack", first.box.seal("a token"))
     await first.close()
-    assert "set the key of the other hubs" in await fault_of_start(upgraded_url, SECRET_KEY="another key")
+    assert "the key of the other hubs" in await fault_of_start(upgraded_url, SECRET_KEY="another key")
     assert "set it back" in await fault_of_start(upgraded_url, REPORT_TIMEZONE="Asia/Tokyo")
     second = new_runtime(upgraded_url, SECRET_KEY="a newer key,one key")
     await boot.prepare(second)
@@ -114,6 +115,8 @@ async def test_a_key_that_is_lost_is_said_and_no_other_is_made(
     monkeypatch.chdir(tmp_path)
     first = boot.new_runtime(read_key(tmp_path, upgraded_url))
     await boot.prepare(first)
+    async with first.database.begin() as tx:
+        await teams.store_fact(tx, "slack", first.box.seal("a token"))
     await first.close()
     kept = key_path(upgraded_url)
     key = kept.read_text()
@@ -123,6 +126,21 @@ async def test_a_key_that_is_lost_is_said_and_no_other_is_made(
     assert not kept.exists()
     kept.write_text(key)
     await boot.check_stored(read_key(tmp_path, upgraded_url))
+
+
+async def test_where_nothing_is_sealed_yet_one_process_takes_another_key(upgraded_url: str, database_kind: str) -> None:
+    first = new_runtime(upgraded_url)
+    await boot.prepare(first)
+    await first.close()
+    if database_kind == "postgresql":
+        assert "the key of the other hubs" in await fault_of_start(upgraded_url, SECRET_KEY="another key")
+        return
+    second = new_runtime(upgraded_url, SECRET_KEY="another key")
+    await boot.prepare(second)
+    async with second.database.begin() as tx:
+        await teams.store_fact(tx, "slack", second.box.seal("a token"))
+    await second.close()
+    assert "CASINOFLUX_SECRET_KEY is not the key" in await fault_of_start(upgraded_url)
 
 
 async def test_a_database_of_before_the_check_is_opened_by_a_key_that_opens_something(upgraded_url: str) -> None:
