@@ -60,6 +60,7 @@ def quiet_logs(file: TextIO | None = None) -> None:
     for name in (
         "httpx",
         "httpcore",
+        "apscheduler",
         "aiosqlite",
         "slack_bolt",
         "slack_sdk",
@@ -69,6 +70,8 @@ def quiet_logs(file: TextIO | None = None) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     # Attempts within one sync or send are no events: the final result is logged.
     stamina.instrumentation.set_on_retry_hooks([])
+    # A job that is still running when its next turn comes is how back-pressure looks here, not a fault.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
