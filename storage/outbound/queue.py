@@ -41,18 +41,19 @@ class OutboundRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 async def queue(tx: AsyncConnection, changes: Sequence[Change]) -> None:
     """Queue the postbacks that the traffic sources of these conversions expect. Nothing is queued twice."""
-    due = [(change, event) for change in changes if (event := event_of(change)) is not None]
-    source_ids = {change.row["source_id"] for change, _ in due if change.row and change.row["source_id"]}
-    if not source_ids:
+    of_sources = [change for change in changes if change.row and change.row["source_id"]]
+    due = [(change, event) for change in of_sources if (event := event_of(change)) is not None]
+    if not due:
         return
+    source_ids = {_value(change, "source_id") for change, _ in due}
     rows = await tx.execute(select(sources).where(sources.c.id.in_(source_ids)))
     receivers = {
         row.id: row for row in rows if any(postback.get("enabled", True) for postback in row.postbacks.values())
     }
     due = [
-        (c, e)
-        for c, e in due
-        if c.row and c.row["source_id"] in receivers and e in receivers[c.row["source_id"]].postbacks
+        (change, event)
+        for change, event in due
+        if (source := receivers.get(_value(change, "source_id"))) is not None and event in source.postbacks
     ]
     if not due:
         return

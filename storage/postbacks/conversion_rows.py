@@ -20,6 +20,7 @@ from storage.tables.types import days, micros
 
 _COMPARED = ("event", "txn_id", "status", "is_ftd", "amount", "currency", "occurred_at", "day", "marks", "player_id")
 _NO_SUBS = (None,) * len(SUBS)
+FEW_SUBS = 2  # more than most clicks have
 
 
 class Change(msgspec.Struct, kw_only=True):
@@ -63,7 +64,7 @@ async def write(
         values = {name: change.row[name] for name in _COMPARED} if change.row else {}
         await tx.execute(update(conversions).where(conversions.c.id == change.id).values(**values))
     if created:
-        ids = await rows.insert(_ROWS, [_bulk_row(change.row or {}) for change in created])
+        ids = await rows.insert(*_bulk_rows([change.row or {} for change in created]))
         for change, number in zip(created, ids, strict=True):
             change.id = number
     if marks := _touch_marks(_days([*created, *changed])):
@@ -132,16 +133,19 @@ def _row(change: Change, link: ClickLink | None, zone: ZoneInfo) -> dict[str, An
     }
 
 
-_ROWS = BulkTable(
-    conversions,
-    (
-        "team_id", "account_id", "campaign_id", "site_id", "offer_id", "source_id", "country", "device", *SUBS,
-        "click_id", "player_id", "event", "txn_id", "status", "is_ftd", "amount", "currency", "occurred_at",
-        "received_at", "day", "visit_day", "marks", "origin",
-    ),
-    identity_columns=(
-        "account_id", "event", "txn_id", "click_id", "player_id", "occurred_at", "amount", "status"
-    ),
+_ROWS, _SHORT_ROWS = (
+    BulkTable(
+        conversions,
+        (
+            "team_id", "account_id", "campaign_id", "site_id", "offer_id", "source_id", "country", "device", *subs,
+            "click_id", "player_id", "event", "txn_id", "status", "is_ftd", "amount", "currency", "occurred_at",
+            "received_at", "day", "visit_day", "marks", "origin",
+        ),
+        identity_columns=(
+            "account_id", "event", "txn_id", "click_id", "player_id", "occurred_at", "amount", "status"
+        ),
+    )
+    for subs in (SUBS, SUBS[:FEW_SUBS])
 )  # fmt: skip
 _STATES = BulkTable(
     conversion_states,
@@ -154,14 +158,20 @@ _STATES = BulkTable(
 _TOUCHED = BulkTable(touched, ("team_id", "day"))
 
 
-def _bulk_row(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """A conversion's row as it is stored."""
+def _bulk_rows(rows: Sequence[Mapping[str, Any]]) -> tuple[BulkTable, list[tuple[Any, ...]]]:
+    """Conversions as they are stored; short if none of them has many sub values: the others stay null."""
+    if any(any(row["subs"][FEW_SUBS:]) for row in rows):
+        return _ROWS, [_bulk_row(row, row["subs"]) for row in rows]
+    return _SHORT_ROWS, [_bulk_row(row, row["subs"][:FEW_SUBS]) for row in rows]
+
+
+def _bulk_row(row: Mapping[str, Any], subs: Iterable[str | None]) -> tuple[Any, ...]:
     occurred_at, received_at = row["occurred_at"], row["received_at"]
     occurred = micros(occurred_at)
     received = occurred if received_at is occurred_at else micros(received_at)  # no time given: most are so
     return (
         row["team_id"], row["account_id"], row["campaign_id"], row["site_id"], row["offer_id"], row["source_id"],
-        row["country"] or "", row["device"] or "", *[sub or "" for sub in row["subs"]], nullable(row["click_id"]),
+        row["country"] or "", row["device"] or "", *[sub or "" for sub in subs], nullable(row["click_id"]),
         row["player_id"] or "", str(row["event"]), row["txn_id"] or "", str(row["status"]), int(row["is_ftd"]),
         nullable(row["amount"]), row["currency"] or "", occurred, received, days(row["day"]),
         NO_NUMBER if row["visit_day"] is None else days(row["visit_day"]),
@@ -171,7 +181,8 @@ def _bulk_row(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 async def add(tx: AsyncConnection, rows: Sequence[Mapping[str, Any]], now: datetime) -> list[int]:
     """Conversions without a click, each with its first state; their ids, in order."""
-    ids = await _ROWS.insert(tx, [_bulk_row(row) for row in rows])
+    table, stored = _bulk_rows(rows)
+    ids = await table.insert(tx, stored)
     await _STATES.append(tx, [_state_row(row, number, micros(now)) for row, number in zip(rows, ids, strict=True)])
     await touch(tx, {(row["team_id"], row["day"]) for row in rows})
     return ids

@@ -8,6 +8,7 @@ from sqlalchemy import delete, func, insert, select, update
 
 from storage.catalogue import teams
 from storage.clicks import caps
+from storage.ledger.facts import SUBS
 from storage.tables import accounts, conversion_states, conversions, offers, postbacks, touched
 from tests.storage.scene import NOON, build, counted
 
@@ -35,6 +36,25 @@ async def test_a_registration_and_a_deposit_are_counted_on_the_click_they_belong
         ] * 2
         assert (await tx.execute(select(func.count()).select_from(touched))).scalar_one() >= 1
         assert (await tx.execute(select(func.count()).select_from(conversion_states))).scalar_one() == 2
+
+
+async def test_every_sub_value_of_a_click_is_that_of_its_conversion(opened: Callable[[], Any]) -> None:
+    async with opened() as database:
+        async with database.begin() as tx:
+            scene = await build(tx)
+            none = await scene.click(tx, 1, sub1=None)
+            few = await scene.click(tx, 2, sub1="a", sub2="b")
+            every = await scene.click(tx, 3, **{name: f"value of {name}" for name in SUBS})
+            processor = await scene.processor(tx)
+        for words in ([none, few], [every, none, few], [few]):
+            # As postbacks come over HTTP.
+            lines = [f"click_id={word}&event=deposit&txn_id={len(words)}-{word}" for word in words]
+            await database.run(lambda tx, lines=lines: scene.post(tx, *lines, processor=processor))
+        async with database.read() as tx:
+            columns = [conversions.c[name] for name in SUBS]
+            rows = [tuple(row) for row in await tx.execute(select(*columns).order_by(conversions.c.id))]
+        empty, two, full = (None,) * 10, ("a", "b", *(None,) * 8), tuple(f"value of {name}" for name in SUBS)
+        assert rows == [empty, two, full, empty, two, two]
 
 
 async def test_a_mark_never_has_the_id_of_one_that_is_settled(opened: Callable[[], Any]) -> None:
