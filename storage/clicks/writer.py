@@ -1,8 +1,9 @@
 """The writer: many requests, one commit, and an answer only after it.
 
-While one batch commits the next one gathers; nothing waits for a timer. If the database cannot be written within a
-second the batch goes to the spool, synced, and from there to the database when it is back, once each: a part between
-two batches. If even the spool cannot be written, clicks wait in memory, up to MOST_UNSAVED.
+While one batch commits the next one gathers; nothing waits for a timer. Of many clicks PostgreSQL stores one half while
+those of the other are answered. If the database cannot be written within a second the batch goes to the spool, synced,
+and from there to the database when it is back, once each: a part between two batches. If even the spool cannot be
+written, clicks wait in memory, up to MOST_UNSAVED.
 """
 
 import asyncio
@@ -38,6 +39,8 @@ PATIENCE = 1.0  # seconds a visitor may wait for a locked database
 _TICK = 0.25  # seconds between looks at what is owed: counts, touch marks, the spool
 _ORPHANS_EVERY = 10.0  # seconds
 _LARGEST = 1000  # jobs of one batch
+ENOUGH_FOR_TWO = 48  # jobs of which PostgreSQL gets one half while the visitors of the other are answered
+_LONGEST_UNANSWERED = 0.002  # seconds
 MOST_UNSAVED = 20_000  # clicks kept in memory while neither the database nor the spool can be written: about 25 MB
 _RETRY_SPOOL = 1.0  # seconds between two attempts at a spool that cannot be written
 _LOG_EVERY = 60.0  # seconds between two log lines about one fault
@@ -71,6 +74,8 @@ class Writer:
         self._unsaved = MemorySpool()  # clicks answered without being durable, since even the spool failed
         self._drains = [self._drain(self._spool), self._drain(self._unsaved)]  # then those of processes that died
         self._waiting: list[Waiting] = []
+        self._unanswered: list[Waiting] = []  # stored, and not answered yet
+        self._answer_timer: asyncio.TimerHandle | None = None
         self._counts = Counts()
         self._committing = False  # all of the batch has decided where to go: what fails now may be stored all the same
         self._spool_due = 0.0  # monotonic time before which writing to a spool that failed is of no use
@@ -209,7 +214,8 @@ class Writer:
             self._wake.clear()
             await self._batch()
             while self._waiting or (self._due() and not self.down and not self._stop_by):
-                await asyncio.sleep(0)  # first the clicks just committed are answered
+                if not self._unanswered:
+                    await asyncio.sleep(0)  # first the clicks just committed are answered
                 await self._batch()
             if self._stop_by:
                 return
@@ -225,6 +231,7 @@ class Writer:
             if self._waiting or self._counts or self._state.touches.waiting():
                 await self._store(jobs)
         except Exception as error:
+            self._answer_stored()
             decided = bool(jobs) and self._committing and self._connection.shared
             jobs = jobs or self._next_jobs()
             if is_unavailable(error):
@@ -234,7 +241,10 @@ class Writer:
                 await self._one_by_one(jobs, error)
 
     def _next_jobs(self) -> list[Waiting]:
-        jobs, self._waiting = self._waiting[:_LARGEST], self._waiting[_LARGEST:]
+        most = _LARGEST
+        if self._unanswered:
+            most = min(most, (len(self._waiting) + len(self._unanswered) + 1) // 2)
+        jobs, self._waiting = self._waiting[:most], self._waiting[most:]
         if jobs:
             self._clicked_at = time.monotonic()
         return jobs
@@ -265,7 +275,7 @@ class Writer:
         self.tally["commits"] += 1
         self.tally["clicks"] += len(batch.clicks)
         self.tally["outgoing"] += len(batch.outgoing)
-        self._answer(jobs)
+        self._answer_soon(jobs)
         self._database.loop_share.batch_ended(len(jobs))
 
     async def _write_batch(self, jobs: list[Waiting], *, optimistic: bool) -> Batch:
@@ -287,6 +297,25 @@ class Writer:
 
     def _all_decided(self) -> None:
         self._committing = True
+        if self._unanswered:
+            asyncio.get_running_loop().call_soon(self._answer_stored)
+
+    def _answer_soon(self, jobs: list[Waiting]) -> None:
+        """Answer jobs that are stored: if there are many with those that wait, while PostgreSQL stores these, for which
+        the event loop would have nothing else to do. On SQLite it stores them itself."""
+        self._answer_stored()
+        self._unanswered = jobs
+        if self._connection.shared and self._waiting and len(jobs) + len(self._waiting) >= ENOUGH_FOR_TWO:
+            self._answer_timer = asyncio.get_running_loop().call_later(_LONGEST_UNANSWERED, self._answer_stored)
+        else:
+            self._answer_stored()
+
+    def _answer_stored(self) -> None:
+        if self._answer_timer is not None:
+            self._answer_timer.cancel()
+            self._answer_timer = None
+        jobs, self._unanswered = self._unanswered, []
+        self._answer(jobs)
 
     @staticmethod
     def _answer(jobs: list[Waiting]) -> None:
