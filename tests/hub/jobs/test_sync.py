@@ -402,7 +402,9 @@ async def test_a_database_that_was_busy_for_a_moment_pauses_nothing(opened: Call
         assert now["next_run_at"] is not None
 
 
-async def test_a_sealed_login_that_cannot_be_opened_pauses_the_account(opened: Callable[[], Any]) -> None:
+async def test_a_sealed_login_that_cannot_be_opened_is_tried_again_and_pauses_no_account(
+    opened: Callable[[], Any],
+) -> None:
     async with synced(opened) as (team, _casino):
         from storage.tables import accounts
 
@@ -413,7 +415,10 @@ async def test_a_sealed_login_that_cannot_be_opened_pauses_the_account(opened: C
         await team.sync()
         async with team.runtime.database.read() as tx:
             row = (await tx.execute(select(accounts))).one()
-        assert "CASINOFLUX_SECRET_KEY" in row.paused_why
+        assert row.paused_why is None
+        now = await status(team)
+        assert "CASINOFLUX_SECRET_KEY" in now["error"]
+        assert now["next_run_at"] is not None
 
 
 def test_the_window_is_a_week_and_the_last_month_at_the_turn_of_one() -> None:
