@@ -110,9 +110,11 @@ async def _open_postgresql(url: str, name: str) -> None:
     except (OSError, SQLAlchemyError, PostgresError, InterfaceError) as error:
         cause = getattr(error, "orig", None) or error
         reason = str(cause).rpartition(">: ")[2].partition("\n")[0] or "no answer"
-        fix = _FIXES.get(sqlstate_of(error))
-        kind = SettingError if fix else DatabaseUnreachable
-        raise kind(f"{name}: {shown} cannot be opened ({reason}): {fix or _FIX_UNREACHABLE}") from None
+        state = sqlstate_of(error)
+        if fix := _FIXES.get(state):
+            raise SettingError(f"{name}: {shown} cannot be opened ({reason}): {fix}") from None
+        fix = _PASSING_FIXES.get(state, _FIX_UNREACHABLE)
+        raise DatabaseUnreachable(f"{name}: {shown} cannot be opened ({reason}): {fix}") from None
     finally:
         await database.close()
     if unnamed_pooler:
@@ -131,11 +133,16 @@ _FIX_UNREACHABLE = "start the server, check its address and the network; of seve
 _FIX_POOLER = "write ?pgbouncer=1 at the end of the URL, since PgBouncer stands before the server"
 _FIXES = {
     "28P01": "set the right user and password",
-    "28000": "have pg_hba.conf admit this user from here",
+    "28000": "give the user LOGIN, and have pg_hba.conf admit it from here",
     "3D000": "create the database, or name the right one",
     "26000": _FIX_POOLER,
     "42P05": _FIX_POOLER,
     "42501": "grant the user the right to connect",
+}
+_PASSING_FIXES = {  # of a server that may answer later: a hub with plans starts from those
+    "53300": "raise max_connections, or the user's connection limit, or end what uses the connections",
+    "55000": "have the database accept connections (ALTER DATABASE … ALLOW_CONNECTIONS true)",
+    "57P03": "wait until the server has started",
 }
 
 

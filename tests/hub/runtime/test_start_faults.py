@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
@@ -89,6 +90,14 @@ async def test_a_read_only_server_and_a_missing_database_are_told(postgres_url: 
         await boot.reach(postgres_url)
     with pytest.raises(SettingError, match="create the database, or name the right one"):
         await boot.reach(postgres_url.replace(str(name), "nowhere"))
+
+
+async def test_a_server_that_refuses_for_now_is_told_with_the_fix(postgres: str, postgres_url: str) -> None:
+    connection = await asyncpg.connect(postgres)
+    await connection.execute(f'ALTER DATABASE "{make_url(postgres_url).database}" ALLOW_CONNECTIONS false')
+    await connection.close()
+    with pytest.raises(DatabaseUnreachable, match="ALLOW_CONNECTIONS true"):
+        await boot.reach(postgres_url)
 
 
 async def test_a_second_hub_has_the_key_and_the_zone_of_the_first(upgraded_url: str) -> None:
