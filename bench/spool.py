@@ -49,7 +49,7 @@ async def leave_spool(url: str, number: int, count: int) -> tuple[int, int]:
         campaign = int((await tx.execute(select(func.max(campaigns.c.id)))).scalar_one())
         offer = int((await tx.execute(select(func.min(offers.c.id)))).scalar_one())
     ids, hour = ClickIdGenerator(1000 + number), int(datetime.now(UTC).timestamp()) // 3600
-    spool = Spool(spool_folder(database), f"{sealed.fingerprint}-{number}-1")
+    spool = Spool(spool_folder(database.url), f"{sealed.fingerprint}-{number}-1")
     await asyncio.to_thread(spool.open)
     records: list[SpooledClick] = []
     first = 0

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from hub.runtime import boot
 from hub.runtime.settings import SettingError, Settings, read_settings, unknown_settings
-from storage.db import pool_size, rotation
+from storage.db import pool_size
 from storage.db.database_url import sqlite_file
 from storage.db.engine import Database, behind_pooler
 from storage.db.pool_size import Allowance
@@ -130,8 +130,7 @@ async def _unreadable(settings: Settings) -> list[str]:
     database = Database(settings.database_url)
     try:
         async with database.read() as tx:
-            found = await rotation.inspect(tx, Box(settings.secret_key))
-            return [place for place in found.unreadable if place != f"facts {boot.KEY_CHECK}"]
+            return (await boot.stored_credentials(tx, Box(settings.secret_key))).unreadable
     finally:
         await database.close()
 

@@ -50,7 +50,8 @@ async def to_postgresql(source: Database, url: str) -> str:
         await target.close()
     return (
         f"{rows:,} rows are there, the last of them after {held:.1f} s. The hub keeps clicks in its spool now: set "
-        f"CASINOFLUX_DATABASE_URL to the new database and restart it; it brings in what waits in {spool_folder(source)}"
+        f"CASINOFLUX_DATABASE_URL to the new database and restart it; it brings in what waits in "
+        f"{spool_folder(source.url)}"
     )
 
 
@@ -110,7 +111,7 @@ class Move:
             await self._transfer.copy_unnoted()
             rows = await self._transfer.check_counts()
             await visitors.share(self._target, first_id_at(shared), known=first_id_at(shared - _DAY))
-            await self._transfer.finish(spool_folder(self._source).absolute())
+            await self._transfer.finish(spool_folder(self._source.url).absolute())
         self._handover.finish(f"this database was moved to {url}: set CASINOFLUX_DATABASE_URL to that, and restart")
         return rows, time.monotonic() - began
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from hub.clicks.state import State
 from hub.requests.country import NOWHERE
-from storage.clicks.plans import SLOT, CampaignPlan, FastPlan, Plans, SitePlan
+from storage.clicks.plans import CLICK_READERS, SLOT, CampaignPlan, FastPlan, Plans, SitePlan
 from storage.clicks.write_jobs import Click, ClickJob, OriginClick, OutgoingJob
 from storage.ledger.clicks.rotation import Availability, alternatives, pick
 from storage.ledger.clicks.rotation_rules import Visitor
@@ -172,10 +172,6 @@ class CampaignJob(ClickJob):
         return offer.code if offer else ""
 
 
-def _sub(place: int) -> Callable[[CampaignJob], str]:
-    return lambda job: job.click.subs[place]
-
-
 _VALUES: dict[str, Callable[[CampaignJob], str]] = {
     "click_id": lambda job: job.word,
     "campaign": lambda job: job.campaign.code,
@@ -187,7 +183,7 @@ _VALUES: dict[str, Callable[[CampaignJob], str]] = {
     "device": lambda job: job.click.agent.device,
     "timestamp": lambda job: moment("timestamp", job.seconds),
     "random": lambda job: moment("random", job.seconds),
-    **{name: _sub(place) for place, name in enumerate(SUBS)},
+    **{name: CLICK_READERS[name] for name in SUBS},
 }
 
 

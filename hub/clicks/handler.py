@@ -78,7 +78,7 @@ class Clicks:
         codec, keys = await self._identity()
         worker = self._worker.number
         self.writer = Writer(
-            self._database, spool=spool_folder(self._database), number=codec.fingerprint,
+            self._database, spool=spool_folder(self._database.url), number=codec.fingerprint,
             name=f"{os.getpid()}-{worker}", clock=runtime.clock, left=self._left,
         )  # fmt: skip
         self.state = State(
@@ -102,7 +102,7 @@ class Clicks:
     async def _identity(self) -> tuple[Codec, Keys]:
         """The database's codec and keys, and a number that no other process makes ids with."""
         database, today = self._database, self._runtime.clock().astimezone(UTC).date()
-        folder = spool_folder(database)
+        folder = spool_folder(database.url)
         if (snapshot := self._runtime.snapshot) is not None:
             self._worker = await asyncio.to_thread(worker_numbers.reuse, folder, snapshot.number)
             self._refreshed_at = snapshot.described.taken_at
@@ -122,7 +122,7 @@ class Clicks:
         """A number that the database gave out, as this process's."""
         if self._database.sqlite:
             return WorkerNumber(number)
-        folder = spool_folder(self._database)
+        folder = spool_folder(self._database.url)
         try:
             return await asyncio.to_thread(worker_numbers.hold, folder, codec.fingerprint, number)
         except OSError as error:

@@ -104,7 +104,7 @@ class Postbacks:
             async with self._runtime.database.begin() as tx:
                 self._codec, left = await ensure_codec(tx), await left_folders(tx)
         await self.refresh()
-        folders = [spool_folder(self._runtime.database), *left]
+        folders = [spool_folder(self._runtime.database.url), *left]
         self._spooling = Spooling(folders, self._codec.fingerprint, self._store_once, lambda: self._book)
         await self._spooling.open()
         self._tasks = [
@@ -166,10 +166,10 @@ class Postbacks:
         self._submit(self._arrival(scope, account, body, fault), respond)
         await (await answer_ready).give(send)
 
-    def try_fast_path(self, scope: Any, send: Callable[[Any], Any], added: Sequence[str] = ()) -> bool:
+    def try_fast_path(self, scope: Any, send: Callable[[Any], Any], rest: bytes = b"") -> bool:
         """A postback without a body, answered with `send` (hub.web.listener); False if it is anything else.
 
-        `added` are headers that every answer is to carry, as lines.
+        `rest` are headers that every answer is to carry, as they are sent.
         """
         path = scope["path"]
         account = self._book.by_key.get(path[10:]) if path.startswith("/postback/") else None
@@ -178,7 +178,7 @@ class Postbacks:
 
         def respond(answer: Answer) -> None:
             with suppress(Exception):  # who asked may be gone
-                send(answer.at_once(added))
+                send(answer.at_once(rest))
 
         self._submit(self._arrival(scope, account, b"", ""), respond)
         return True

@@ -1,6 +1,5 @@
 """What a platform sends to /postback/{key} beside the query, and the answers it gets."""
 
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -38,10 +37,12 @@ class Answer:
             await send({"type": "http.response.start", "status": self._status, "headers": self._headers})
             await send(body)
 
-    def at_once(self, added: Sequence[str]) -> dict[str, Any]:
+    def at_once(self, rest: bytes) -> dict[str, Any]:
         """It with further headers, as the one message that a `send` of hub.web.listener takes as well."""
-        lines = (*self._lines, *added)
-        return {"type": "http.response.whole", "status": self._status, "lines": lines, "body": self._body}
+        return {
+            "type": "http.response.whole", "status": self._status, "lines": self._lines, "rest": rest,
+            "body": self._body,
+        }  # fmt: skip
 
 
 def header(scope: Scope, name: bytes) -> str:

@@ -247,22 +247,28 @@ async def opens(tx: AsyncConnection, secret_key: str) -> bool:
     It may where nothing is sealed yet, on SQLite: on PostgreSQL another hub may have the first one's key.
     """
     box = Box(secret_key or os.urandom(32).hex())
-    sealed = await teams.fact(tx, KEY_CHECK)
+    sealed = await teams.fact(tx, _KEY_CHECK)
     if sealed is not None and (box.opens(sealed) or tx.dialect.name != "sqlite"):
         return box.opens(sealed)
+    found = await stored_credentials(tx, box)
+    return not found.unreadable or (sealed is None and bool(found.opened))  # a database of before there was a check
+
+
+async def stored_credentials(tx: AsyncConnection, box: Box) -> rotation.Rotated:
+    """What a key opens of all that is sealed but for our own check."""
     found = await rotation.inspect(tx, box)
-    unreadable = [place for place in found.unreadable if place != f"facts {KEY_CHECK}"]
-    return not unreadable or (sealed is None and bool(found.opened))  # a database of before there was a check
+    found.unreadable = [place for place in found.unreadable if place != f"facts {_KEY_CHECK}"]
+    return found
 
 
 async def keep_key_check(tx: AsyncConnection, box: Box) -> None:
     """Remember which key the database's secrets are sealed under."""
-    sealed = await teams.fact(tx, KEY_CHECK)
+    sealed = await teams.fact(tx, _KEY_CHECK)
     if not (sealed and box.opens(sealed)):
-        await teams.store_fact(tx, KEY_CHECK, box.seal("the key of this database"))
+        await teams.store_fact(tx, _KEY_CHECK, box.seal("the key of this database"))
 
 
-KEY_CHECK = "secret_key_check"
+_KEY_CHECK = "secret_key_check"
 
 
 async def check_timezone(tx: AsyncConnection, settings: Settings) -> None:

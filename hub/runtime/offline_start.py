@@ -29,7 +29,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.25, 2.0  # seconds between two looks for the data
 def snapshot_of(settings: Settings) -> Snapshot | None:
     """The snapshot to start from; None on SQLite, whose file is the database, and where none was taken."""
     database = Database(settings.database_url)
-    return None if database.sqlite else snapshot.find(spool_folder(database), settings.database_url)
+    return None if database.sqlite else snapshot.find(spool_folder(database.url), settings.database_url)
 
 
 async def begin(runtime: Runtime) -> None:
@@ -108,7 +108,7 @@ class SnapshotKeeper:
             return
         async with database.read() as tx:
             self._number = (await codec(tx)).fingerprint
-        self._folder = spool_folder(database)
+        self._folder = spool_folder(database.url)
         self._task = tasks.start_loop("plan snapshot", self._follow)
 
     async def stop(self) -> None:

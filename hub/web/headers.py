@@ -24,7 +24,7 @@ class SecurityHeaders:
     def __init__(self, *, https: bool) -> None:
         #: Those of `for_visitors`, for who puts them in himself.
         self.visitors: Headers = (_HSTS, _NO_SNIFFING) if https else (_NO_SNIFFING,)
-        self.visitors_lines = tuple((b"%b: %b" % header).decode("ascii") for header in self.visitors)
+        self.visitors_lines = b"".join(b"%b: %b\r\n" % header for header in self.visitors)
         self._team: Headers = self.visitors + _PAGES
 
     def for_visitors(self, send: Any) -> Callable[[Any], Any]:

@@ -7,6 +7,8 @@ import signal
 import socket
 import threading
 
+from sqlalchemy.engine import make_url
+
 from hub.runtime import boot, error_reports, process_tuning
 from hub.runtime.settings import Settings
 from hub.runtime.tracing import tracer
@@ -15,7 +17,6 @@ from hub.web.app import create_app
 from hub.web.listen import listen
 from storage.db import serving_lock
 from storage.db.database_url import shown_url
-from storage.db.engine import Database
 from storage.db.spool_file import spool_folder, unwritable
 from storage.ledger.errors import CasinoFluxError
 
@@ -33,7 +34,7 @@ async def serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    lock = _lock(settings)
+    lock = _lock(settings.database_url)
     if not away:
         await boot.upgrade_in_other_process(settings)
     tracer.start()
@@ -59,12 +60,11 @@ async def serve(
     error_reports.stop()
 
 
-def _lock(settings: Settings) -> int | None:
+def _lock(url: str) -> int | None:
     """On SQLite, what holds off other processes that serve. Raises CasinoFluxError while one does."""
-    database = Database(settings.database_url)
-    if not database.sqlite:
+    if make_url(url).get_backend_name() != "sqlite":
         return None
-    folder = spool_folder(database)
+    folder = spool_folder(url)
     try:
         return serving_lock.take(folder)
     except OSError as error:

@@ -29,7 +29,6 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.database_url import sqlite_file
-from storage.db.engine import Database
 from storage.ledger.errors import CasinoFluxError
 from storage.tables import facts
 
@@ -50,9 +49,9 @@ R = TypeVar("R")
 S = TypeVar("S", bound="SpoolFile[Any]")
 
 
-def spool_folder(database: Database) -> Path:
-    """Where spools are: beside an SQLite database, else in the working folder."""
-    file = sqlite_file(database.url)
+def spool_folder(url: str) -> Path:
+    """Where the spools of a database are: beside an SQLite file, else in the working folder."""
+    file = sqlite_file(url)
     return Path(f"{file}.spool") if file else Path("casinoflux.spool")
 
 

@@ -27,9 +27,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """How an account's postbacks are read: its platform's words, overridden by the team's mapping."""
 
     names: Mapping[str, tuple[str, ...]]  # our parameter -> names to look under, in compared form
-    places: Mapping[
-        str, tuple[str, int]
-    ]  # such a name, or a usual one as it is -> our parameter, place among its names
+    places: Mapping[str, tuple[str, int]]  # such a name, or a usual one -> our parameter, its place among the names
     events: Mapping[str, Event]
     statuses: Mapping[str, Status]
     zone: ZoneInfo

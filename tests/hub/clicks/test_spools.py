@@ -59,7 +59,7 @@ async def leave_spool(url: str, count: int) -> list[str]:
     async with click_deployment(url) as d:
         await d.offer("a")
         await d.campaign("one", {"a": 1})
-        spool = Spool(spool_folder(d.database), f"{d.clicks.state.codec.fingerprint}-1-1")
+        spool = Spool(spool_folder(d.database.url), f"{d.clicks.state.codec.fingerprint}-1-1")
         spool.open()
         words: list[str] = []
         for _ in range(0, count, 1000):
